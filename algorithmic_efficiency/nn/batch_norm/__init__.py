@@ -1,0 +1,81 @@
+"""Batch norm: one convention and one policy, for PyTorch and for JAX.
+
+Normalise, per channel, over the n valid positions of a batch (all of them when there
+is no mask):
+
+    mean  = sum(x) / n
+    v     = sum((x - mean)^2) / n                     the population variance
+    y     = (x - M) / sqrt(V + epsilon) * scale + bias
+
+with (M, V) = (mean, v), the batch normaliser, or (running_mean, running_var), the
+running normaliser. Update the running statistics R, for R = mean and R = var:
+
+    new = (1 - momentum) * old + momentum * batch
+
+`momentum` is the weight of the new batch in every layer of this project: 0 is frozen,
+1 keeps the last batch only, None is cumulative (momentum = 1 / number of updates, so
+R is the plain mean of all batches). The batch variance that enters R is
+`variance='unbiased'`, v * n / (n - 1), PyTorch's choice, or 'population', v itself.
+"""
+
+from algorithmic_efficiency.spec import ForwardPassMode
+
+VARIANCES = ("unbiased", "population")
+
+# What each project calls momentum: the weight of the new batch or of the old value.
+_WEIGHT_OF_NEW = ("pytorch", "composer")
+_WEIGHT_OF_OLD = ("flax", "equinox", "onnx")
+
+
+def resolve(
+    mode: ForwardPassMode,
+    update_batch_norm: bool,
+    use_running_average_bn: bool | None = None,
+) -> tuple[bool, bool]:
+    """Returns (use_running_average, update): what a forward pass may read and write.
+
+    The two answers are independent but for one rule: the running normaliser never
+    updates, since it computes no batch statistics (as in Flax).
+
+    Args:
+      mode: TRAIN normalises with the batch, EVAL with the running statistics.
+      update_batch_norm: whether the running statistics may move.
+      use_running_average_bn: overrides the normaliser of `mode` unless None.
+
+    Raises:
+      ValueError: for EVAL with `update_batch_norm`, before anything is touched.
+    """
+    if mode == ForwardPassMode.EVAL and update_batch_norm:
+        raise ValueError(
+            "Found mode EVAL with update_batch_norm=True; an evaluation never moves "
+            "the running statistics. Pass update_batch_norm=False."
+        )
+    if use_running_average_bn is None:
+        use_running_average = mode == ForwardPassMode.EVAL
+    else:
+        use_running_average = bool(use_running_average_bn)
+    return use_running_average, bool(update_batch_norm) and not use_running_average
+
+
+def momentum_from(project: str, momentum: float | None) -> float | None:
+    """Returns our momentum for a setting of another project's batch norm layer.
+
+    Args:
+      project: 'pytorch' or 'composer' (weight of the new batch, as here), or 'flax',
+        'equinox' or 'onnx' (weight of the old value).
+      momentum: that project's setting; None is cumulative.
+    """
+    if project not in _WEIGHT_OF_NEW + _WEIGHT_OF_OLD:
+        raise ValueError(
+            f"Found project {project!r}; known are "
+            f"{', '.join(_WEIGHT_OF_NEW + _WEIGHT_OF_OLD)}."
+        )
+    if momentum is None or project in _WEIGHT_OF_NEW:
+        return momentum
+    return 1.0 - momentum
+
+
+def check_variance(variance: str) -> None:
+    """Raises ValueError unless `variance` names an estimator that we know."""
+    if variance not in VARIANCES:
+        raise ValueError(f"Found variance={variance!r}; expected one of {VARIANCES}.")

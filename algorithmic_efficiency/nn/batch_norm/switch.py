@@ -1,0 +1,153 @@
+"""Freezes running statistics in PyTorch: for one block, or until further notice.
+
+Nothing here touches a momentum or writes to a buffer. A frozen layer is one that does
+not hand its buffers to the kernel, so there is nothing to write to, and nothing to
+restore but Python flags:
+
+  our layers                     update_statistics = False.
+  torch's batch norm layers      track_running_stats = False: in training mode the
+                                 kernel gets no buffers and the counter stays.
+  torch's instance norm layers   always hand over their buffers, so the one method
+                                 that does so is shadowed by one that does not.
+  a lazy layer without a shape   needs track_running_stats to make its buffers, so
+                                 the method that makes them is shadowed as well.
+"""
+
+import contextlib
+import functools
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.parameter import is_lazy
+
+_MISSING: Any = object()
+
+
+@contextlib.contextmanager
+def batch_norm_mode(
+    module: nn.Module, *, update: bool, use_running_average: bool | None = None
+) -> Iterator[None]:
+    """Sets every layer with running statistics for one block and restores it exactly.
+
+    Blocks nest and survive exceptions: what to restore lives on the Python stack.
+
+    Args:
+      module: any module, wrapped by DDP or torch.compile or not.
+      update: whether running statistics move when batch statistics are used.
+      use_running_average: the normaliser; None takes it from each layer's `training`.
+    """
+    layers = list(running_layers(module))
+    saved = [
+        [layer.__dict__.get(flag, _MISSING) for flag in _FLAGS] for layer in layers
+    ]
+    switch = thaw if update else freeze
+    try:
+        for layer in layers:
+            switch(layer)
+            if use_running_average is not None:
+                layer.__dict__["training"] = not use_running_average
+        with _buffers_apart(layers):
+            yield
+    finally:
+        for layer, values in zip(layers, saved, strict=True):
+            for flag, value in zip(_FLAGS, values, strict=True):
+                _set(layer, flag, value)
+
+
+def running_layers(module: nn.Module) -> Iterator[nn.Module]:
+    """Yields each layer that may have running statistics once, shared or not."""
+    seen = {id(module)}
+    stack = [module]
+    while stack:
+        layer = stack.pop()
+        if "update_statistics" in layer.__dict__ or isinstance(layer, _NormBase):
+            yield layer
+        for child in layer._modules.values():
+            if child is not None and id(child) not in seen:
+                seen.add(id(child))
+                stack.append(child)
+
+
+def freeze(layer: nn.Module) -> None:
+    """Makes one layer use batch statistics without writing any; idempotent."""
+    flags = layer.__dict__
+    if "update_statistics" in flags:
+        flags["update_statistics"] = False
+    elif flags["track_running_stats"]:
+        flags["track_running_stats"] = False
+        for name, shadow in _SHADOWS.items():
+            if hasattr(type(layer), name):
+                flags[name] = functools.partial(shadow, layer)
+        flags["_frozen"] = True
+
+
+def thaw(layer: nn.Module) -> None:
+    """Undoes `freeze`; a layer that the user set not to track stays as it is."""
+    flags = layer.__dict__
+    if "update_statistics" in flags:
+        flags["update_statistics"] = True
+    elif flags.pop("_frozen", False):
+        flags["track_running_stats"] = True
+        for name in _SHADOWS:
+            flags.pop(name, None)
+
+
+def _instance_norm(layer: Any, x: Tensor) -> Tensor:
+    """Instance norm with the layer's normaliser but without writing to its buffers."""
+    stored = (None, None) if layer.training else (layer.running_mean, layer.running_var)
+    return F.instance_norm(
+        x, *stored, layer.weight, layer.bias, layer.training, 0.0, layer.eps
+    )
+
+
+def _materialise(layer: Any, x: Tensor) -> None:
+    """Gives a frozen lazy layer its parameters and its buffers."""
+    layer.__dict__["track_running_stats"] = True
+    try:
+        type(layer).initialize_parameters(layer, x)
+    finally:
+        layer.__dict__["track_running_stats"] = False
+
+
+_SHADOWS = {
+    "_apply_instance_norm": _instance_norm,
+    "initialize_parameters": _materialise,
+}
+_FLAGS = ("training", "update_statistics", "track_running_stats", "_frozen", *_SHADOWS)
+
+
+def _set(layer: nn.Module, flag: str, value: Any) -> None:
+    if value is _MISSING:
+        layer.__dict__.pop(flag, None)
+    else:
+        layer.__dict__[flag] = value
+
+
+@contextlib.contextmanager
+def _buffers_apart(layers: list[nn.Module]) -> Iterator[None]:
+    """Lends torch's layers copies of the statistics that a later backward will read.
+
+    torch's kernel keeps the running statistics that it normalised with for backward,
+    yet does not notice when a later update overwrites them: the gradient would be
+    silently wrong. Only a running normaliser with gradients is concerned.
+    """
+    lent = []
+    if torch.is_grad_enabled():
+        for layer in layers:
+            if isinstance(layer, _NormBase) and not layer.training:
+                lent += [
+                    (layer._buffers, name, buffer)
+                    for name, buffer in layer._buffers.items()
+                    if buffer is not None and not is_lazy(buffer)
+                ]
+    try:
+        for buffers, name, buffer in lent:
+            buffers[name] = buffer.clone()
+        yield
+    finally:
+        for buffers, name, buffer in lent:
+            buffers[name] = buffer
