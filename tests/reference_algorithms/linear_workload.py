@@ -1,0 +1,90 @@
+"""A tiny real workload in both frameworks, and a loop that trains on it."""
+
+import collections
+import importlib
+from pathlib import Path
+
+import numpy as np
+
+from algorithmic_efficiency.backends import base
+from algorithmic_efficiency.data import Folders
+from algorithmic_efficiency.initializers import Normal
+from algorithmic_efficiency.spec import Definition, Field, LossType
+from algorithmic_efficiency.workload import Workload
+
+STEPS = 10
+
+
+def make_workload(framework, *, batch_norm=False, step_hint=STEPS):
+    definition = Definition(
+        name="linear",
+        package="linear_model",
+        data="",
+        model={"batch_norm": batch_norm, "dropout_rate": 0.25},
+        initial=((r".*", Normal(0.5)),),
+        output_layer="fc",
+        fields={"inputs": Field((4,), "float32"), "targets": Field((), "int32")},
+        data_arguments={},
+        loss_type=LossType.SOFTMAX_CROSS_ENTROPY,
+        metrics=("accuracy", "loss"),
+        target_metric_name="accuracy",
+        validation_target_value=0.9,
+        test_target_value=None,
+        num_train_examples=1000,
+        num_eval_train_examples=100,
+        num_validation_examples=100,
+        num_test_examples=None,
+        eval_batch_size=8,
+        max_allowed_runtime_sec=10,
+        eval_period_time_sec=1,
+        step_hint=step_hint,
+    )
+    return Workload(definition, base.make(framework), Folders(Path(), Path()))
+
+
+def make_batches(count=STEPS, size=8):
+    """Yields batches whose classes follow the inputs; a quarter is padding."""
+    random = np.random.default_rng(5)
+    truth = random.normal(size=(4, 3))
+    for _ in range(count):
+        inputs = random.normal(1.0, 2.0, size=(size, 4)).astype(np.float32)
+        targets = (inputs @ truth).argmax(-1).astype(np.int32)
+        weights = np.ones(size, np.float32)
+        weights[-size // 4 :] = 0.0
+        yield {"inputs": inputs, "targets": targets, "weights": weights}
+
+
+def load(path, framework):
+    """Returns the submission in `path`/`framework`.py, a folder from the root."""
+    return importlib.import_module(f"{path.replace('/', '.')}.{framework}")
+
+
+def hyperparameters(**values):
+    return collections.namedtuple("Hyperparameters", values)(**values)
+
+
+def train(submission, workload, framework, hp=None, batches=None):
+    """Returns canonical parameters and statistics after a step on every batch."""
+    backend = base.make(framework)
+    rng = backend.make_rng((1, 2))
+    params, state = workload.init_model_fn(rng)
+    optimizer_state = submission.init_optimizer_state(workload, params, state, hp, rng)
+    queue = map(workload.place, batches or make_batches())
+    for step in range(STEPS if batches is None else len(batches)):
+        batch = submission.data_selection(
+            workload, queue, optimizer_state, params, state, hp, step, rng
+        )
+        optimizer_state, params, state = submission.update_params(
+            workload=workload,
+            current_param_container=params,
+            current_params_types=workload.model_params_types,
+            model_state=state,
+            hyperparameters=hp,
+            batch=batch,
+            loss_type=workload.loss_type,
+            optimizer_state=optimizer_state,
+            eval_results=[],
+            global_step=step,
+            rng=rng,
+        )
+    return backend.canonical(params, state)
