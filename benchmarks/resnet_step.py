@@ -1,0 +1,241 @@
+"""ResNet-50 forward + backward beside plain baselines, as JSON lines.
+
+    python -m benchmarks.resnet_step [--framework pytorch|jax] [--batch 8] [--steps 5]
+
+Each candidate runs in its own process, because process settings are part of what is
+measured; they take turns, one step each, so that load from outside hits both alike.
+"""
+
+import argparse
+import json
+import multiprocessing
+import resource
+import statistics
+import time
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from typing import Any
+
+Step = Callable[[], None]
+
+
+def main() -> None:
+    """Prints one line per candidate and one with the ratio, for each framework."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--framework", choices=("pytorch", "jax"))
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--size", type=int, default=224)
+    parser.add_argument("--steps", type=int, default=7)
+    options = parser.parse_args()
+    for framework in [options.framework] if options.framework else ["pytorch", "jax"]:
+        names = [f"{framework}_plain", f"{framework}_ours"]
+        shape = (options.batch, options.size, options.size, 3)
+        seconds = race(names, shape, options.steps)
+        ratios = [b / a for a, b in zip(*seconds.values(), strict=True)]
+        ratio = statistics.median(ratios)
+        print(json.dumps({"framework": framework, "ours_over_plain": round(ratio, 3)}))
+
+
+def race(
+    names: list[str], shape: tuple[int, ...], steps: int
+) -> dict[str, list[float]]:
+    """Runs the candidates in turns and returns the wall seconds of their steps."""
+    context = multiprocessing.get_context("spawn")
+    pipes, processes = {}, []
+    for name in names:
+        pipes[name], theirs = context.Pipe()
+        process = context.Process(target=serve, args=(name, shape, theirs))
+        process.start()
+        processes.append(process)
+        first = pipes[name].recv()
+        print(json.dumps({"candidate": name, "first_step_s": round(first, 2)}))
+    seconds: dict[str, list[float]] = {name: [] for name in names}
+    for turn in range(steps):
+        for name in names if turn % 2 == 0 else reversed(names):
+            pipes[name].send("step")
+            seconds[name].append(pipes[name].recv())
+    for name, process in zip(names, processes, strict=True):
+        pipes[name].send("stop")
+        peak_mb = pipes[name].recv() / 1024
+        process.join()
+        report = {
+            "candidate": name,
+            "shape": shape,
+            "median_s": round(statistics.median(seconds[name]), 4),
+            "min_s": round(min(seconds[name]), 4),
+            "peak_mb": round(peak_mb),
+        }
+        print(json.dumps(report), flush=True)
+    return seconds
+
+
+def serve(name: str, shape: tuple[int, ...], pipe: Connection) -> None:
+    """Builds one candidate, then times one step per message."""
+    started = time.perf_counter()
+    step = CANDIDATES[name](shape)
+    step()
+    pipe.send(time.perf_counter() - started)
+    while pipe.recv() == "step":
+        started = time.perf_counter()
+        step()
+        pipe.send(time.perf_counter() - started)
+    pipe.send(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+
+
+def pytorch_plain(shape: tuple[int, ...]) -> Step:
+    """Eager float32 NCHW, written the usual way."""
+    import torch
+
+    model = plain_torch_resnet50()
+    images = torch.randn(shape[0], shape[3], *shape[1:3])
+    return torch_step(model, images)
+
+
+def pytorch_ours(shape: tuple[int, ...]) -> Step:
+    """The workload's model as the harness runs it."""
+    import torch
+
+    from workloads.imagenet_resnet.pytorch import Model
+
+    model = Model()
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.05)
+    images = torch.randn(shape).permute(0, 3, 1, 2)
+    return torch_step(model, images)
+
+
+def torch_step(model: Any, images: Any) -> Step:
+    """Returns forward, loss and backward."""
+    import torch
+
+    targets = torch.randint(1000, (len(images),))
+
+    def step() -> None:
+        model.zero_grad()
+        torch.nn.functional.cross_entropy(model(images), targets).backward()
+
+    return step
+
+
+def jax_plain(shape: tuple[int, ...]) -> Step:
+    """Flax NHWC under jit, written the usual way."""
+    return jax_step(plain_flax_resnet50(), shape)
+
+
+def jax_ours(shape: tuple[int, ...]) -> Step:
+    """The workload's model as the harness runs it."""
+    from workloads.imagenet_resnet.jax import Model
+
+    return jax_step(Model(), shape)
+
+
+def jax_step(model: Any, shape: tuple[int, ...]) -> Step:
+    """Returns forward, loss, backward and the new running statistics, compiled."""
+    import jax
+    import jax.numpy as jnp
+    import numpy as np
+    import optax
+
+    random = np.random.default_rng(0)
+    shapes = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros(shape))
+    variables = jax.tree.map(
+        lambda s: jnp.asarray(random.standard_normal(s.shape) * 0.05, s.dtype), shapes
+    )
+    params, stats = variables["params"], variables["batch_stats"]
+    images = jnp.asarray(random.standard_normal(shape, np.float32))
+    targets = jnp.asarray(random.integers(1000, size=shape[0]))
+
+    @jax.jit
+    def gradients(params: Any, stats: Any) -> Any:
+        def loss(params: Any) -> Any:
+            variables = {"params": params, "batch_stats": stats}
+            logits, new = model.apply(variables, images, mutable=["batch_stats"])
+            losses = optax.softmax_cross_entropy_with_integer_labels(logits, targets)
+            return losses.mean(), new
+
+        return jax.grad(loss, has_aux=True)(params)
+
+    def step() -> None:
+        jax.block_until_ready(gradients(params, stats))
+
+    return step
+
+
+def plain_torch_resnet50() -> Any:
+    """Returns ResNet-50 v1.5 from torch.nn alone."""
+    import torch
+    from torch import nn
+
+    def conv_bn(channels: int, features: int, size: int, stride: int = 1) -> Any:
+        conv = nn.Conv2d(channels, features, size, stride, size // 2, bias=False)
+        return nn.Sequential(conv, nn.BatchNorm2d(features))
+
+    class Block(nn.Module):
+        def __init__(self, channels: int, inner: int, stride: int) -> None:
+            super().__init__()
+            self.a = conv_bn(channels, inner, 1)
+            self.b = conv_bn(inner, inner, 3, stride)
+            self.c = conv_bn(inner, 4 * inner, 1)
+            self.shortcut = nn.Identity()
+            if channels != 4 * inner:
+                self.shortcut = conv_bn(channels, 4 * inner, 1, stride)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            y = torch.relu(self.b(torch.relu(self.a(x))))
+            return torch.relu(self.shortcut(x) + self.c(y))
+
+    stem = [*conv_bn(3, 64, 7, 2), nn.ReLU(), nn.MaxPool2d(3, 2, 1)]
+    blocks, channels = [], 64
+    for i, count in enumerate((3, 4, 6, 3)):
+        for j in range(count):
+            blocks.append(Block(channels, 64 * 2**i, 2 if i and not j else 1))
+            channels = 256 * 2**i
+    head = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2048, 1000)]
+    return nn.Sequential(*stem, *blocks, *head)
+
+
+def plain_flax_resnet50() -> Any:
+    """Returns ResNet-50 v1.5 from flax.linen alone."""
+    import jax
+    from flax import linen as nn
+
+    def conv(features: int, size: int, stride: int = 1) -> Any:
+        pad = [(size // 2, size // 2)] * 2
+        return nn.Conv(features, (size, size), stride, padding=pad, use_bias=False)
+
+    def norm() -> Any:
+        return nn.BatchNorm(use_running_average=False, momentum=0.9)
+
+    class Block(nn.Module):
+        inner: int
+        stride: int
+
+        @nn.compact
+        def __call__(self, x: jax.Array) -> jax.Array:
+            y = nn.relu(norm()(conv(self.inner, 1)(x)))
+            y = nn.relu(norm()(conv(self.inner, 3, self.stride)(y)))
+            y = norm()(conv(4 * self.inner, 1)(y))
+            if x.shape != y.shape:
+                x = norm()(conv(4 * self.inner, 1, self.stride)(x))
+            return nn.relu(x + y)
+
+    class ResNet50(nn.Module):
+        @nn.compact
+        def __call__(self, x: jax.Array) -> jax.Array:
+            x = nn.relu(norm()(conv(64, 7, 2)(x)))
+            x = nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
+            for i, count in enumerate((3, 4, 6, 3)):
+                for j in range(count):
+                    x = Block(64 * 2**i, 2 if i and not j else 1)(x)
+            return nn.Dense(1000)(x.mean((1, 2)))
+
+    return ResNet50()
+
+
+CANDIDATES: dict[str, Callable[[tuple[int, ...]], Step]] = {
+    function.__name__: function
+    for function in (pytorch_plain, pytorch_ours, jax_plain, jax_ours)
+}
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,113 @@
+"""ResNet-50 v1.5 in JAX (He et al. 2016; the stride is on the 3x3 convolution)."""
+
+import jax
+from flax import linen as nn
+
+from algorithmic_efficiency.nn.batch_norm.jax import BatchNorm
+from algorithmic_efficiency.nn.jax import ACTIVATIONS, Conv, Dense, max_pool
+
+
+class Model(nn.Module):
+    """Images [B, H, W, 3] to logits [B, num_classes].
+
+    Stage i has `stage_sizes[i]` blocks of `width * 2**i` inner and four times as many
+    outer channels. `activation` is relu, silu or gelu (tanh approximation). `stem` is
+    'imagenet' (7x7 convolution and max-pool, 1/4 of the resolution) or 'small' (3x3
+    convolution at full resolution).
+    """
+
+    num_classes: int = 1000
+    stage_sizes: tuple[int, ...] = (3, 4, 6, 3)
+    width: int = 64
+    activation: str = "relu"
+    stem: str = "imagenet"
+
+    @nn.compact
+    def __call__(
+        self,
+        inputs: jax.Array,
+        *,
+        weights: jax.Array | None = None,
+        train: bool = True,
+        use_running_average: bool = False,
+    ) -> jax.Array:
+        """Returns logits; examples of weight 0 do not enter the batch statistics."""
+        del train  # there is no dropout
+        norm = (weights, use_running_average)
+        act = ACTIVATIONS[self.activation]
+        size, stride = (7, 2) if self.stem == "imagenet" else (3, 1)
+        x = Conv(self.width, size, stride, name="conv1")(inputs)
+        x = act(batch_norm("bn1", x, norm))
+        if self.stem == "imagenet":
+            x = max_pool(x)
+        for i, blocks in enumerate(self.stage_sizes):
+            stage = Stage(
+                self.width * 2**i,
+                blocks,
+                1 if i == 0 else 2,
+                self.activation,
+                name=f"layer{i + 1}",
+            )
+            x = stage(x, norm)
+        return Dense(self.num_classes, name="fc")(x.mean((1, 2)))
+
+
+# What every batch norm is told: the examples' weights and use_running_average.
+Norm = tuple[jax.Array | None, bool]
+
+
+def batch_norm(name: str, x: jax.Array, norm: Norm) -> jax.Array:
+    """Applies the batch norm called `name` of the module that calls this."""
+    weights, use_running_average = norm
+    return BatchNorm(name=name)(x, weights, use_running_average=use_running_average)
+
+
+class Stage(nn.Module):
+    """Blocks at one resolution; only the first has a stride."""
+
+    inner: int
+    blocks: int
+    stride: int
+    activation: str
+
+    @nn.compact
+    def __call__(self, x: jax.Array, norm: Norm) -> jax.Array:
+        """Returns [B, H / stride, W / stride, 4 * inner]."""
+        for i in range(self.blocks):
+            stride = 1 if i else self.stride
+            x = Bottleneck(self.inner, stride, self.activation, name=str(i))(x, norm)
+        return x
+
+
+class Bottleneck(nn.Module):
+    """1x1, 3x3 and 1x1 convolutions beside a shortcut."""
+
+    inner: int
+    stride: int
+    activation: str
+
+    @nn.compact
+    def __call__(self, x: jax.Array, norm: Norm) -> jax.Array:
+        """Returns act(shortcut + branch)."""
+        act, outer = ACTIVATIONS[self.activation], 4 * self.inner
+        y = act(batch_norm("bn1", Conv(self.inner, 1, name="conv1")(x), norm))
+        y = Conv(self.inner, 3, self.stride, name="conv2")(y)
+        y = act(batch_norm("bn2", y, norm))
+        y = batch_norm("bn3", Conv(outer, 1, name="conv3")(y), norm)
+        if self.stride != 1 or x.shape[-1] != outer:
+            x = Downsample(outer, self.stride, name="downsample")(x, norm)
+        return act(x + y)
+
+
+class Downsample(nn.Module):
+    """The shortcut where the shape changes: a 1x1 convolution and batch norm."""
+
+    features: int
+    stride: int
+
+    @nn.compact
+    def __call__(self, x: jax.Array, norm: Norm) -> jax.Array:
+        """Returns the input at the block's output shape."""
+        return batch_norm(
+            "bn", Conv(self.features, 1, self.stride, name="conv")(x), norm
+        )

@@ -1,0 +1,92 @@
+"""ResNet-50 v1.5 in PyTorch (He et al. 2016; the stride is on the 3x3 convolution)."""
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from algorithmic_efficiency.nn.batch_norm.pytorch import BatchNorm
+from algorithmic_efficiency.nn.pytorch import ACTIVATIONS, Conv, Dense
+
+
+class Model(nn.Module):
+    """Images [B, 3, H, W] in channels_last format to logits [B, num_classes].
+
+    Stage i has `stage_sizes[i]` blocks of `width * 2**i` inner and four times as many
+    outer channels. `activation` is relu, silu or gelu (tanh approximation). `stem` is
+    'imagenet' (7x7 convolution and max-pool, 1/4 of the resolution) or 'small' (3x3
+    convolution at full resolution).
+    """
+
+    def __init__(
+        self,
+        num_classes: int = 1000,
+        stage_sizes: tuple[int, ...] = (3, 4, 6, 3),
+        width: int = 64,
+        activation: str = "relu",
+        stem: str = "imagenet",
+    ) -> None:
+        super().__init__()
+        self.act = ACTIVATIONS[activation]
+        self.stem = stem
+        self.conv1 = Conv(3, width, 7, 2) if stem == "imagenet" else Conv(3, width, 3)
+        self.bn1 = BatchNorm(width)
+        self.stages = [f"layer{i + 1}" for i in range(len(stage_sizes))]
+        channels = width
+        for i, (name, blocks) in enumerate(zip(self.stages, stage_sizes, strict=True)):
+            inner, stride = width * 2**i, 1 if i == 0 else 2
+            stage = nn.ModuleList()
+            for block in range(blocks):
+                stage.append(
+                    Bottleneck(channels, inner, 1 if block else stride, activation)
+                )
+                channels = 4 * inner
+            self.add_module(name, stage)
+        self.fc = Dense(channels, num_classes)
+
+    def forward(self, inputs: Tensor, weights: Tensor | None = None) -> Tensor:
+        """Returns logits; examples of weight 0 do not enter the batch statistics."""
+        x = self.act(self.bn1(self.conv1(inputs), weights))
+        if self.stem == "imagenet":
+            x = F.max_pool2d(x, 3, stride=2, padding=1)
+        for name in self.stages:
+            for block in self.get_submodule(name):
+                x = block(x, weights)
+        return self.fc(x.mean((2, 3)))
+
+
+class Bottleneck(nn.Module):
+    """1x1, 3x3 and 1x1 convolutions beside a shortcut."""
+
+    def __init__(self, channels: int, inner: int, stride: int, activation: str) -> None:
+        super().__init__()
+        self.act = ACTIVATIONS[activation]
+        self.conv1 = Conv(channels, inner, 1)
+        self.bn1 = BatchNorm(inner)
+        self.conv2 = Conv(inner, inner, 3, stride)
+        self.bn2 = BatchNorm(inner)
+        self.conv3 = Conv(inner, 4 * inner, 1)
+        self.bn3 = BatchNorm(4 * inner)
+        if stride != 1 or channels != 4 * inner:
+            self.downsample = Downsample(channels, 4 * inner, stride)
+        else:
+            self.downsample = None
+
+    def forward(self, x: Tensor, weights: Tensor | None) -> Tensor:
+        """Returns act(shortcut + branch)."""
+        y = self.act(self.bn1(self.conv1(x), weights))
+        y = self.act(self.bn2(self.conv2(y), weights))
+        y = self.bn3(self.conv3(y), weights)
+        y += self.downsample(x, weights) if self.downsample else x
+        return self.act(y)
+
+
+class Downsample(nn.Module):
+    """The shortcut where the shape changes: a 1x1 convolution and batch norm."""
+
+    def __init__(self, channels: int, features: int, stride: int) -> None:
+        super().__init__()
+        self.conv = Conv(channels, features, 1, stride)
+        self.bn = BatchNorm(features)
+
+    def forward(self, x: Tensor, weights: Tensor | None) -> Tensor:
+        """Returns the input at the block's output shape."""
+        return self.bn(self.conv(x), weights)
