@@ -1,0 +1,230 @@
+"""Turns a `Dataset` into batches, in the background and always the same for one seed.
+
+grain gives the order, the threads and the worker processes. Both frameworks, any number
+of workers and a stream resumed at any position see bit for bit the same batches: an
+example's augmentation depends on nothing but the seed and its place in the stream.
+"""
+
+import dataclasses
+import importlib
+import os
+import weakref
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from algorithmic_efficiency.data.dataset import BadExample, Dataset, Fields
+from algorithmic_efficiency.errors import DataError
+
+Batch = Fields
+Bad = tuple[tuple[str, str], ...]  # (name, why) of examples that could not be decoded
+
+BAD_SHARE = 0.001  # of a split; more unreadable training examples end the run
+_MAX_THREADS = 16
+_READY_BATCHES = 2  # finished and waiting, beside those in the making
+_MAX_SHOWN = 3
+
+
+def train_batches(
+    dataset: Dataset, batch_size: int, seed: int, *, workers: int = 0, start: int = 0
+) -> "TrainBatches":
+    """Returns training batches without end, starting to make them at once.
+
+    Every epoch has its own order. Batches are always full: the last one of an epoch
+    takes its missing examples from the next epoch.
+
+    Args:
+      dataset: the split.
+      batch_size: examples in a batch.
+      seed: fixes order and augmentation.
+      workers: processes that decode; 0 decodes in threads of this process.
+      start: the first batch to hand out, the `position` of an interrupted stream.
+    """
+    return TrainBatches(dataset, batch_size, seed, workers, start)
+
+
+def eval_batches(
+    dataset: Dataset, batch_size: int, *, workers: int = 0
+) -> Iterator[Batch]:
+    """Yields every example exactly once, in order; the last batch is padded by zeros.
+
+    `weights` is 1 for an example and 0 for padding.
+
+    Raises:
+      DataError: an example cannot be decoded; a score without it would not be one.
+    """
+    numbers = _grain().MapDataset.range(len(dataset.examples))
+    elements = numbers.map(_EvalElement(dataset))
+    batches = elements.batch(batch_size, batch_fn=_collate)
+    stream = _background(batches, _Finish(dataset, batch_size), workers)
+    try:
+        for batch, _ in stream:
+            yield batch
+    finally:
+        stream.close()
+
+
+class TrainBatches(Iterator[Batch]):
+    """The stream of training batches.
+
+    Attributes:
+      position: batches handed out so far, counted from the start of the training.
+      bad: name -> why, of the examples that were replaced in the batches handed out.
+    """
+
+    def __init__(
+        self, dataset: Dataset, batch_size: int, seed: int, workers: int, start: int
+    ) -> None:
+        order, augmentation = np.random.SeedSequence(seed).generate_state(2)
+        self.position = start
+        self.bad: dict[str, str] = {}
+        self._size = len(dataset.examples)
+        numbers = _grain().MapDataset.range(self._size)
+        endless = numbers.shuffle(seed=int(order)).repeat()
+        elements = endless.random_map(_TrainElement(dataset), seed=int(augmentation))
+        batches = elements.batch(batch_size, batch_fn=_collate)[start:]
+        self._streams = [_background(batches, _Finish(dataset, batch_size), workers)]
+        self._streams[0].start_prefetch()
+        weakref.finalize(self, _close, self._streams)
+
+    def __next__(self) -> Batch:
+        if not self._streams:
+            raise StopIteration
+        made: tuple[Batch, Bad] = next(self._streams[0])
+        batch, bad = made
+        self.bad.update(bad)
+        _check_share(self.bad, self._size)
+        self.position += 1
+        return batch
+
+    def close(self) -> None:
+        """Stops the threads and processes that make batches; there are no more then."""
+        _close(self._streams)
+
+
+@dataclasses.dataclass(frozen=True)
+class _TrainElement:
+    """Decodes and augments an example, or the next readable one in its place."""
+
+    dataset: Dataset
+
+    def __call__(self, index: int, rng: np.random.Generator) -> tuple[Fields, Bad]:
+        bad: dict[str, str] = {}
+        size = len(self.dataset.examples)
+        while True:
+            example = self.dataset.examples[(index + len(bad)) % size]
+            try:
+                return self.dataset.element(example, rng), tuple(bad.items())
+            except BadExample as error:
+                bad[error.name] = error.why
+                _check_share(bad, size)
+
+
+@dataclasses.dataclass(frozen=True)
+class _EvalElement:
+    """Decodes an example; one that cannot be decoded ends the evaluation."""
+
+    dataset: Dataset
+
+    def __call__(self, index: int) -> tuple[Fields, Bad]:
+        try:
+            return self.dataset.element(self.dataset.examples[index], None), ()
+        except BadExample as error:
+            raise DataError(
+                f"{error.name} {error.why}. A score needs every example of an "
+                "evaluation split: replace the file by an undamaged one."
+            ) from error
+
+
+@dataclasses.dataclass(frozen=True)
+class _Finish:
+    """Finishes a batch, adds `weights` and pads the batch to its full size."""
+
+    dataset: Dataset
+    batch_size: int
+
+    def __call__(self, collated: tuple[Fields, Bad]) -> tuple[Batch, Bad]:
+        fields, bad = collated
+        real = len(next(iter(fields.values())))
+        batch = self.dataset.finish(fields)
+        batch["weights"] = np.ones(real, np.float32)
+        if real < self.batch_size:
+            batch = {key: self._pad(value) for key, value in batch.items()}
+        return {name: _owned(value) for name, value in batch.items()}, bad
+
+    def _pad(self, value: Any) -> Any:
+        missing = self.batch_size - len(value)
+        return np.concatenate(
+            [value, np.zeros_like(value, shape=(missing, *value.shape[1:]))]
+        )
+
+
+def _owned(value: Any) -> Any:
+    """Copies what still lies in the memory that a worker process shares with us."""
+    return value if type(value) is np.ndarray else np.array(value)
+
+
+def _collate(elements: Sequence[tuple[Fields, Bad]]) -> tuple[Fields, Bad]:
+    """Stacks the arrays of some elements and joins their lists of bad examples."""
+    names = elements[0][0]
+    fields = {
+        name: np.stack([element[name] for element, _ in elements]) for name in names
+    }
+    return fields, tuple(row for _, bad in elements for row in bad)
+
+
+def _background(batches: Any, finish: _Finish, workers: int) -> Any:
+    """Returns a running grain iterator over `finish` of `batches`.
+
+    Threads or worker processes make whole batches as bytes; one more thread finishes
+    them, so that neither waits for the training nor the training for them.
+    """
+    grain = _grain()
+    if workers:
+        _mark_flags_as_parsed()
+        options = grain.ReadOptions(num_threads=0, prefetch_buffer_size=0)
+        made = batches.to_iter_dataset(options).mp_prefetch(
+            grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=2)
+        )
+    else:
+        threads = min(len(os.sched_getaffinity(0)), _MAX_THREADS)
+        options = grain.ReadOptions(threads, prefetch_buffer_size=threads)
+        made = batches.to_iter_dataset(options)
+    ready = grain.experimental.ThreadPrefetchIterDataset(
+        made.map(finish), prefetch_buffer_size=_READY_BATCHES
+    )
+    return iter(ready)
+
+
+def _grain() -> Any:
+    """Returns grain, which takes a second to load and is not typed."""
+    return importlib.import_module("grain")
+
+
+def _close(streams: list[Any]) -> None:
+    """Closes a stream and forgets it, at the latest when the interpreter ends.
+
+    Left to itself, grain complains when the interpreter takes its modules apart.
+    """
+    while streams:
+        streams.pop().close()
+
+
+def _mark_flags_as_parsed() -> None:
+    """Lets grain's worker processes read their absl flags, which nobody else parses."""
+    flags: Any = importlib.import_module("absl.flags")
+    if not flags.FLAGS.is_parsed():
+        flags.FLAGS.mark_as_parsed()
+
+
+def _check_share(bad: dict[str, str], size: int) -> None:
+    """Raises a DataError where more than `BAD_SHARE` of `size` examples are bad."""
+    if len(bad) <= BAD_SHARE * size:
+        return
+    shown = "; ".join(f"{name} {why}" for name, why in list(bad.items())[:_MAX_SHOWN])
+    more = f"; and {len(bad) - _MAX_SHOWN} more" if len(bad) > _MAX_SHOWN else ""
+    raise DataError(
+        f"{len(bad)} of {size} training examples cannot be decoded, more than "
+        f"{BAD_SHARE:.1%} is too much: {shown}{more}. Replace these files."
+    )

@@ -1,0 +1,77 @@
+"""One split of a workload's data, opened but not yet read."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from algorithmic_efficiency.errors import AlgoPerfError
+
+Fields = dict[str, NDArray[Any]]
+
+
+class Examples(Protocol):
+    """Encoded examples by number, cheap to hold and to pickle."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Any: ...
+
+
+class BadExample(AlgoPerfError):  # noqa: N818 - it is handled, not shown as an error
+    """One example cannot be decoded: its name, and why.
+
+    Training goes on with the next example and counts this one; evaluation ends.
+    """
+
+    def __init__(self, name: str, why: str) -> None:
+        super().__init__(name, why)
+        self.name = name
+        self.why = why
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.why}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Folders:
+    """Where data may lie; made by `cli.py` from the flags of the same names."""
+
+    data_dir: Path
+    imagenet_v2_data_dir: Path | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Dataset:
+    """One split: what to read and how. Everything in it can be pickled.
+
+    Attributes:
+      examples: of the split; a file is opened when its example is decoded.
+      element: decodes one example into arrays without a batch dimension. It augments
+        where a generator is given (training), and raises `BadExample`.
+      finish: works on a whole batch of such arrays at once, for example normalises;
+        it runs in the background, beside the training.
+    """
+
+    examples: Examples
+    element: Callable[[Any, np.random.Generator | None], Fields]
+    finish: Callable[[Fields], Fields]
+
+
+class Subset:
+    """Some examples of a longer sequence, in the order of the sequence."""
+
+    def __init__(self, examples: Examples, size: int, seed: int) -> None:
+        """Draws `size` of `examples` without replacement; the seed fixes which."""
+        drawn = np.random.default_rng(seed).permutation(len(examples))[:size]
+        self._examples = examples
+        self._numbers = np.sort(drawn)
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def __getitem__(self, index: int) -> Any:
+        return self._examples[int(self._numbers[index])]

@@ -1,0 +1,1 @@
+"""Images in folders or in tensorflow-datasets, for every workload that classifies."""

@@ -1,0 +1,217 @@
+"""JPEG bytes to arrays: decode, crop, resize, flip, normalise. OpenCV does the work.
+
+The geometry is published in "Going Deeper with Convolutions" (Szegedy et al., 2014,
+section 6) for training and in the ImageNet practice of a central square for evaluation.
+How images are resized is decided in docs/decisions/002-image-resizing.md.
+"""
+
+import dataclasses
+import functools
+import importlib
+import math
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from algorithmic_efficiency.data import BadExample
+
+Image = NDArray[np.uint8]  # [height, width, 3], RGB
+
+_CROP_ATTEMPTS = 10
+_JPEG, _PNG = b"\xff\xd8", b"\x89PNG"
+_START_OF_SCAN, _END_OF_IMAGE = 0xDA, b"\xff\xd9"
+_WITHOUT_LENGTH = {0x01, *range(0xD0, 0xD9)}  # markers TEM, RST0-7 and SOI
+
+
+class Example(NamedTuple):
+    """An encoded image: a file, or the bytes of one, with its class and its name."""
+
+    image: str | bytes
+    label: int
+    name: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Element:
+    """Decodes an example to uint8 `inputs` [size, size, 3] and an int32 `targets`.
+
+    Attributes:
+      image_size: side of the result in pixels.
+      resize_size: short side, in pixels, from whose image evaluation takes the centre.
+      area: least and most share of the image that a training crop covers.
+      aspect: least and most width / height of a training crop.
+    """
+
+    image_size: int
+    resize_size: int
+    area: tuple[float, float]
+    aspect: tuple[float, float]
+
+    def __call__(
+        self, example: Example, rng: np.random.Generator | None
+    ) -> dict[str, NDArray[Any]]:
+        image = decode(_read(example), example.name)
+        if rng is None:
+            result = resize(central_crop(image, self._centre), self.image_size)
+        else:
+            crop = random_crop(image, self.area, self.aspect, rng)
+            result = resize(crop, self.image_size)
+            if rng.random() < 0.5:
+                result = _opencv().flip(result, 1)
+        return {"inputs": result, "targets": np.asarray(example.label, np.int32)}
+
+    @property
+    def _centre(self) -> float:
+        """The part of the short side that evaluation looks at."""
+        return self.image_size / self.resize_size
+
+
+@dataclasses.dataclass(frozen=True)
+class Normalise:
+    """Turns `inputs` uint8 [B, H, W, 3] into float32 (inputs - mean) / stddev."""
+
+    mean: tuple[float, ...]
+    stddev: tuple[float, ...]
+
+    def __call__(self, batch: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        scale = 1 / np.asarray(self.stddev, np.float32)
+        inputs = np.multiply(batch["inputs"], scale, dtype=np.float32)
+        inputs -= np.asarray(self.mean, np.float32) * scale
+        return {**batch, "inputs": inputs}
+
+
+def decode(data: bytes, name: str) -> Image:
+    """Decodes JPEG, PNG or what else OpenCV knows, of any depth and colour space.
+
+    The orientation in EXIF is ignored, as torchvision and tensorflow-datasets do.
+    OpenCV fills the missing part of a cut-off file with grey, so the end is checked
+    before: a JPEG needs an end-of-image marker after the start of its scan (a
+    thumbnail's marker lies before), a PNG its IEND chunk. Damage inside a complete file
+    is not seen.
+
+    Raises:
+      BadExample: the file is empty, cut off, or no image.
+    """
+    why = _damage(data)
+    if why:
+        raise BadExample(name, why)
+    cv2 = _opencv()
+    flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
+    try:
+        image: Image | None = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    except cv2.error as error:
+        raise BadExample(name, f"cannot be decoded ({error.err})") from error
+    if image is None:
+        raise BadExample(name, "is not an image that OpenCV can decode")
+    return image
+
+
+def random_crop(
+    image: Image,
+    area: tuple[float, float],
+    aspect: tuple[float, float],
+    rng: np.random.Generator,
+) -> Image:
+    """Returns a random part of the image: uniform area, log-uniform aspect ratio.
+
+    After ten draws that do not fit into the image it is the largest central part with
+    an allowed aspect ratio.
+    """
+    height, width = image.shape[:2]
+    low, high = math.log(aspect[0]), math.log(aspect[1])
+    for _ in range(_CROP_ATTEMPTS):
+        pixels = rng.uniform(*area) * height * width
+        ratio = math.exp(rng.uniform(low, high))
+        w, h = round(math.sqrt(pixels * ratio)), round(math.sqrt(pixels / ratio))
+        if 0 < w <= width and 0 < h <= height:
+            top = int(rng.integers(height - h + 1))
+            left = int(rng.integers(width - w + 1))
+            return image[top : top + h, left : left + w]
+    w = min(width, round(height * aspect[1]))
+    h = min(height, round(width / aspect[0]))
+    return _centre(image, h, w)
+
+
+def central_crop(image: Image, share: float) -> Image:
+    """Returns the central square whose side is `share` of the image's short side.
+
+    Resizing it gives, up to rounding, the centre of the resized image, for less work.
+    """
+    side = max(1, round(share * min(image.shape[:2])))
+    return _centre(image, side, side)
+
+
+def resize(image: Image, size: int) -> Image:
+    """Resizes to a square: averages over whole blocks, then interpolates linearly.
+
+    The blocks are as large as leaves the image at least `size` pixels high and wide;
+    without them, linear interpolation would skip pixels of large images.
+    """
+    cv2 = _opencv()
+    block = min(image.shape[:2]) // size
+    if block > 1:
+        height, width = (side // block for side in image.shape[:2])
+        whole = _centre(image, height * block, width * block)
+        image = cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA)
+    result: Image = cv2.resize(image, (size, size), interpolation=cv2.INTER_LINEAR)
+    return result
+
+
+def _centre(image: Image, height: int, width: int) -> Image:
+    """Returns the central part of that height and width."""
+    top, left = (image.shape[0] - height) // 2, (image.shape[1] - width) // 2
+    return image[top : top + height, left : left + width]
+
+
+def _read(example: Example) -> bytes:
+    """Returns the encoded bytes of an example."""
+    if isinstance(example.image, bytes):
+        return example.image
+    try:
+        return Path(example.image).read_bytes()
+    except OSError as error:
+        raise BadExample(example.name, f"cannot be read ({error.strerror})") from error
+
+
+def _damage(data: bytes) -> str:
+    """Says what is wrong with the end of an image file; '' where nothing is."""
+    if not data:
+        return "is empty"
+    if data.startswith(_JPEG):
+        scan = _scan_start(data)
+        if scan < 0:
+            return "is a JPEG that ends within its header"
+        if data.rfind(_END_OF_IMAGE, scan) < 0:
+            return "is a JPEG that is cut off: its end-of-image marker is missing"
+    if data.startswith(_PNG) and b"IEND" not in data[-64:]:
+        return "is a PNG that is cut off: its end chunk is missing"
+    return ""
+
+
+def _scan_start(data: bytes) -> int:
+    """Returns where the first scan of a JPEG starts, or -1 (ITU T.81, annex B)."""
+    at = 2
+    while 0 <= at < len(data) - 3:
+        at = data.find(b"\xff", at)
+        if at < 0 or at + 3 >= len(data):
+            return -1
+        marker = data[at + 1]
+        if marker == _START_OF_SCAN:
+            return at
+        if marker == 0xFF:  # a fill byte
+            at += 1
+        elif marker in _WITHOUT_LENGTH:
+            at += 2
+        else:
+            at += 2 + int.from_bytes(data[at + 2 : at + 4])
+    return -1
+
+
+@functools.cache
+def _opencv() -> Any:
+    """Returns OpenCV without threads of its own: many images are decoded at once."""
+    cv2: Any = importlib.import_module("cv2")
+    cv2.setNumThreads(1)
+    return cv2
