@@ -15,6 +15,7 @@ from workloads._imagenet.folders import FolderExamples, has_classes
 from workloads._imagenet.images import Element, Normalise
 from workloads._imagenet.prepared import PreparedExamples, newest_version
 
+PREPARE = "python -m datasets.setup imagenet --data_dir=DIR"
 EVAL_TRAIN_SEED = 50_176  # any constant: which training images evaluation looks at
 
 _FOLDER_NAMES = {"train": "train", "validation": "val", "test": "test"}
@@ -25,11 +26,8 @@ def missing(definition: Definition, folders: Folders) -> str | None:
     """Says which splits were not found and where; None when all data are there."""
     if definition.data_arguments["source"] == "mini":
         return None
-    lost = [split for split in _FOLDER_NAMES if _find(folders, split) is None]
-    if not lost:
-        return None
-    roots = ", ".join(dict.fromkeys(str(root) for root in _roots(folders, lost)))
-    return f"no {', '.join(lost)} images of ImageNet in {roots}"
+    lost = [split for split in _FOLDER_NAMES if find_split(folders, split) is None]
+    return _not_found(folders, lost) if lost else None
 
 
 def open_split(
@@ -53,7 +51,7 @@ def open_split(
         folder = mini.prepare(folders.data_dir)
         examples: Examples = FolderExamples(folder / _FOLDER_NAMES[part])
     else:
-        examples = _open_full(definition, folders, part)
+        examples = open_full(folders, part)
     _check_count(definition, part, len(examples), folders)
     if split == "eval_train":
         count = definition.num_eval_train_examples
@@ -62,12 +60,16 @@ def open_split(
     return Dataset(examples, Element(**arguments), normalise)
 
 
-def _open_full(definition: Definition, folders: Folders, split: str) -> Examples:
-    """Opens a split of ImageNet, or of ImageNet-v2 for 'test'."""
-    found = _find(folders, split)
+def open_full(folders: Folders, split: str) -> Examples:
+    """Opens a split of ImageNet, or of ImageNet-v2 for 'test'.
+
+    Raises:
+      DataError: it is not there or cannot be read.
+    """
+    found = find_split(folders, split)
     if found is None:
         raise DataError(
-            f"There are {missing(definition, folders)}; `python -m datasets.setup "
+            f"There are {_not_found(folders, [split])}; `python -m datasets.setup "
             "imagenet` prepares them, and docs/data.md says from what."
         )
     if (found / "dataset_info.json").exists():
@@ -75,7 +77,7 @@ def _open_full(definition: Definition, folders: Folders, split: str) -> Examples
     return FolderExamples(found)
 
 
-def _find(folders: Folders, split: str) -> Path | None:
+def find_split(folders: Folders, split: str) -> Path | None:
     """Returns the folder of a split, of classes or as prepared; None without one."""
     for root in _roots(folders, [split]):
         for folder in _class_folders(root, split):
@@ -85,6 +87,12 @@ def _find(folders: Folders, split: str) -> Path | None:
         if prepared is not None:
             return prepared
     return None
+
+
+def _not_found(folders: Folders, splits: list[str]) -> str:
+    """Names the splits and the folders that were looked in."""
+    roots = ", ".join(dict.fromkeys(str(root) for root in _roots(folders, splits)))
+    return f"no {', '.join(splits)} images of ImageNet in {roots}"
 
 
 def _roots(folders: Folders, splits: list[str]) -> Iterator[Path]:

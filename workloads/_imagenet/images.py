@@ -52,7 +52,7 @@ class Element:
     def __call__(
         self, example: Example, rng: np.random.Generator | None
     ) -> dict[str, NDArray[Any]]:
-        image = decode(_read(example), example.name)
+        image = decode(encoded(example), example.name)
         if rng is None:
             result = resize(central_crop(image, self._centre), self.image_size)
         else:
@@ -80,6 +80,20 @@ class Normalise:
         inputs = np.multiply(batch["inputs"], scale, dtype=np.float32)
         inputs -= np.asarray(self.mean, np.float32) * scale
         return {**batch, "inputs": inputs}
+
+
+def encoded(example: Example) -> bytes:
+    """Returns the bytes of an example's image file.
+
+    Raises:
+      BadExample: the file cannot be read.
+    """
+    if isinstance(example.image, bytes):
+        return example.image
+    try:
+        return Path(example.image).read_bytes()
+    except OSError as error:
+        raise BadExample(example.name, f"cannot be read ({error.strerror})") from error
 
 
 def decode(data: bytes, name: str) -> Image:
@@ -163,16 +177,6 @@ def _centre(image: Image, height: int, width: int) -> Image:
     """Returns the central part of that height and width."""
     top, left = (image.shape[0] - height) // 2, (image.shape[1] - width) // 2
     return image[top : top + height, left : left + width]
-
-
-def _read(example: Example) -> bytes:
-    """Returns the encoded bytes of an example."""
-    if isinstance(example.image, bytes):
-        return example.image
-    try:
-        return Path(example.image).read_bytes()
-    except OSError as error:
-        raise BadExample(example.name, f"cannot be read ({error.strerror})") from error
 
 
 def _damage(data: bytes) -> str:

@@ -44,16 +44,16 @@ class Difficulty:
     """
 
     size: int = 72
-    scale: tuple[float, float] = (0.45, 0.8)
+    scale: tuple[float, float] = (0.5, 0.85)
     shift: float = 0.2
-    stretch: float = 1.4
-    contrast: float = 45.0
-    clutter: tuple[int, int] = (2, 7)
-    covers: tuple[int, int] = (0, 2)
+    stretch: float = 1.3
+    contrast: float = 55.0
+    clutter: tuple[int, int] = (1, 5)
+    covers: tuple[int, int] = (0, 1)
     cover_width: tuple[float, float] = (2.0, 6.0)
     light: float = 0.5
     blur: tuple[float, float] = (0.3, 1.0)
-    noise: tuple[float, float] = (2.0, 18.0)
+    noise: tuple[float, float] = (2.0, 12.0)
     quality: tuple[int, int] = (60, 95)
 
 
