@@ -1,21 +1,29 @@
 """The batch norm layer of our PyTorch models; the formulas are in `__init__.py`."""
 
+from typing import Any
+
 import torch
 import torch.distributed as dist
+import torch.distributed.nn as collectives
+import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from algorithmic_efficiency.nn.batch_norm import check_variance
+from algorithmic_efficiency.nn.batch_norm.rows import put_rows, take_rows
 from algorithmic_efficiency.nn.batch_norm.switch import (
     batch_norm_mode as batch_norm_mode,
 )
 
 
+def _own(local: Tensor) -> Tensor:
+    return local
+
+
 class BatchNorm(nn.Module):
     """Batch norm that counts only valid positions and updates only when told.
 
-    `training` selects the normaliser and `update_statistics` whether the statistics of
-    a training forward enter the buffers; `batch_norm_mode` sets both for one block.
+    `training` selects the normaliser, `update_statistics` whether the statistics of a
+    training forward enter the buffers; `batch_norm_mode` sets both for one block.
 
     Attributes:
       num_features: C, the size of the channel axis.
@@ -24,14 +32,15 @@ class BatchNorm(nn.Module):
       variance: 'unbiased' or 'population', what enters `running_var`.
       channel_axis: 1, or -1 for the last axis.
       zero_centered_scale: the scale is 1 + weight, and weight starts at 0.
-      sync: statistics of all processes; False takes those of this process.
+      sync: statistics over all processes; False: over the batch of this process.
+      accumulator: None, or what takes statistics instead (`moments.accumulate`).
     """
 
     running_mean: Tensor
     running_var: Tensor
     num_batches_tracked: Tensor
 
-    def __init__(  # noqa: PLR0913 - the settings of a batch norm layer
+    def __init__(
         self,
         num_features: int,
         *,
@@ -50,6 +59,7 @@ class BatchNorm(nn.Module):
         self.variance, self.channel_axis, self.sync = variance, channel_axis, sync
         self.zero_centered_scale = zero_centered_scale
         self.update_statistics = True
+        self.accumulator: Any = None
         start = torch.zeros if zero_centered_scale else torch.ones
         self.weight = nn.Parameter(start(num_features))
         self.bias = nn.Parameter(torch.zeros(num_features))
@@ -65,99 +75,134 @@ class BatchNorm(nn.Module):
           mask: nonzero = valid; its shape is a prefix of x's axes without channels,
             such as [B] or [B, T]. None: every position is valid.
         """
-        rows = x.reshape(-1, x.shape[-1]) if self.channel_axis == -1 else x
-        valid = None if mask is None else _positions(mask, x, self.channel_axis)
-        scale = 1 + self.weight if self.zero_centered_scale else self.weight
-        dtype = torch.promote_types(x.dtype, torch.float32)
-        scale, bias = scale.to(dtype), self.bias.to(dtype)
-        if not self.training:
-            y = self._normalise_running(rows, valid, scale, bias)
-        elif valid is None and not self._is_synchronised():
-            y = self._normalise_natively(rows, scale, bias)
+        z, valid = self.on_axis_1(x, mask)
+        synchronised = self.sync and dist.is_initialized() and dist.get_world_size() > 1
+        if self.training and synchronised:
+            y = self._by_counted_batch(z, valid, collectives.all_reduce)
+        elif valid is None:
+            y = self._by_kernel(z)
+        elif z.ndim == 2 and z.is_cpu and not torch.compiler.is_compiling():
+            y = self._by_rows(z, valid.squeeze(1))
+        elif self.training:
+            y = self._by_counted_batch(z, valid)
         else:
-            y = self._normalise_masked(rows, valid, scale, bias)
-        return y.reshape(x.shape) if self.channel_axis == -1 else y
+            y = _select(valid, self._by_kernel(_select(valid, z)))
+        return y.reshape(x.shape)
 
-    def _is_synchronised(self) -> bool:
-        return self.sync and dist.is_initialized() and dist.get_world_size() > 1
+    def on_axis_1(self, x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Returns x with channels on axis 1 and the mask as bool, broadcastable."""
+        last = self.channel_axis == -1
+        z = x.reshape(-1, x.shape[-1]) if last else x
+        if mask is None:
+            return z, None
+        valid = mask != 0
+        valid = valid.view(valid.shape + (1,) * (x.ndim - 1 - valid.ndim))
+        if last:
+            return z, valid.expand(x.shape[:-1]).reshape(-1, 1)
+        return z, valid.unsqueeze(1)
 
-    def _normalise_running(
-        self, x: Tensor, valid: Tensor | None, scale: Tensor, bias: Tensor
-    ) -> Tensor:
-        # Copies: backward needs these values even if an update overwrites them.
-        mean = self.running_mean.to(scale.dtype, copy=True)
-        var = self.running_var.to(scale.dtype, copy=True)
-        if valid is not None:
-            x = x.masked_fill(~valid, 0)
-        y = F.batch_norm(x, mean, var, scale, bias, eps=self.eps)
-        return y if valid is None else y.masked_fill(~valid, 0)
-
-    def _normalise_natively(self, x: Tensor, scale: Tensor, bias: Tensor) -> Tensor:
-        """The kernel with batch statistics; at momentum 1 it writes them out as is."""
+    def _by_kernel(self, x: Tensor) -> Tensor:
+        """Normalises with PyTorch's kernel and every position of x."""
+        scale, bias = self._affine(x)
+        if not self.training:
+            # Copies: backward needs these values even if an update overwrites them.
+            mean = self.running_mean.to(scale.dtype, copy=True)
+            var = self.running_var.to(scale.dtype, copy=True)
+            return F.batch_norm(x, mean, var, scale, bias, eps=self.eps)
         if not self.update_statistics:
             return F.batch_norm(x, None, None, scale, bias, True, eps=self.eps)
+        # With momentum 1 the kernel hands out the statistics of the batch.
         mean, var = torch.zeros_like(scale), torch.zeros_like(scale)
         y = F.batch_norm(x, mean, var, scale, bias, True, 1.0, self.eps)
-        count = x.numel() // x.shape[1]
-        if self.variance == "population":
-            var *= (count - 1) / count
-        self._update(mean, var)
+        self.update(mean, var, x.numel() // x.shape[1])
         return y
 
-    def _normalise_masked(
-        self, x: Tensor, valid: Tensor | None, scale: Tensor, bias: Tensor
+    def _by_rows(self, x: Tensor, valid: Tensor) -> Tensor:
+        """Normalises the valid rows of x [N, C] as if there were no others."""
+        rows = take_rows(x, valid)
+        if self.training and len(rows) < 2:  # which the kernel refuses
+            return self._by_counted_batch(x, valid[:, None])
+        return put_rows(self._by_kernel(rows), valid)
+
+    def _by_counted_batch(
+        self, x: Tensor, valid: Tensor | None, total: Any = _own
     ) -> Tensor:
-        axes = [axis for axis in range(x.ndim) if axis != 1]
-        shape = [1, -1] + [1] * (x.ndim - 2)
-        ones = torch.ones_like(x[:, :1], dtype=scale.dtype)
+        """Normalises with sums over the valid positions of all processes.
+
+        The variance is sum((x - c)^2) / n - (mean - c)^2, which is true for every
+        constant c. With c = mean it is the accurate two-pass formula, and its
+        gradients of any order are right without a gradient through c.
+
+        Args:
+          x: [B, C, ...].
+          valid: bool, broadcastable to x; None: every position.
+          total: adds up a tensor over the processes.
+        """
+        scale, bias = (_column(value, x) for value in self._affine(x))
         z = x.to(scale.dtype)
-        if valid is not None:
-            ones = ones.masked_fill(~valid, 0)
-            z = z.masked_fill(~valid, 0)
-        count = self._total(ones.sum())
-        n = count.clamp(min=1)
-        mean = self._total(z.sum(axes)) / n
-        centred = (z - mean.view(shape)) * ones
-        var = self._total(centred.square().sum(axes)) / n
-        factor = scale * torch.rsqrt(var + self.eps)
-        y = (centred * factor.view(shape) + bias.view(shape)) * ones
+        axes = [axis for axis in range(x.ndim) if axis != 1]
+        positions = _select(valid, torch.ones_like(z[:, :1]))
+        sums = total(torch.cat([_select(valid, z).sum(axes), positions.sum()[None]]))
+        count = sums[-1].detach()
+        mean = _column(sums[:-1] / count.clamp(min=1), x)
+        constant = mean.detach()
+        centred = _select(valid, z - constant)
+        squares = _column(total(centred.square().sum(axes)), x)
+        var = squares / count.clamp(min=1) - (mean - constant).square()
         if self.update_statistics:
-            if self.variance == "unbiased":
-                var = var * (n / (n - 1).clamp(min=1))
-            self._update(mean.detach(), var.detach(), count > 0)
-        return y.to(x.dtype)
+            unbiased = squares / (count - 1).clamp(min=1)
+            self.update(constant.flatten(), unbiased.detach().flatten(), count)
+        factor = scale * torch.rsqrt(var + self.eps)
+        y = centred * factor + (bias - (mean - constant) * factor)
+        return _select(valid, y).to(x.dtype)
 
-    def _total(self, local: Tensor) -> Tensor:
-        if not self._is_synchronised():
-            return local
-        import torch.distributed.nn as collectives
-
-        return collectives.all_reduce(local)
+    def _affine(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns scale and bias [C], in float32 or wider."""
+        dtype = torch.promote_types(x.dtype, torch.float32)
+        scale = 1 + self.weight if self.zero_centered_scale else self.weight
+        return scale.to(dtype), self.bias.to(dtype)
 
     @torch.no_grad()
-    def _update(self, mean: Tensor, var: Tensor, seen: Tensor | None = None) -> None:
+    def update(self, mean: Tensor, var: Tensor, count: Tensor | int) -> None:
         """Moves the buffers in place: new = (1 - momentum) * old + momentum * batch.
 
         Args:
-          mean, var: [C], the batch statistics.
-          seen: whether anything was counted; if not, nothing moves.
+          mean, var: [C], the batch mean and unbiased variance; finite if count is 0.
+          count: how many positions they are from; if none, nothing moves.
         """
-        self.num_batches_tracked += 1 if seen is None else seen
-        momentum: Tensor | float = (
-            1 / self.num_batches_tracked if self.momentum is None else self.momentum
-        )
+        if self.accumulator is not None:
+            self.accumulator.add(mean, var, count)
+            return
+        n = count + (count == 0)
+        if self.variance == "population":
+            var = var * ((n - 1) / n)
+        self.num_batches_tracked += count > 0
+        if self.momentum == 0:
+            return
+        updates = self.num_batches_tracked
+        momentum = 1 / updates.clamp(min=1) if self.momentum is None else self.momentum
+        weight = momentum * (count > 0)
+        if isinstance(weight, Tensor):
+            weight = weight.to(self.running_mean.dtype)
         for old, batch in ((self.running_mean, mean), (self.running_var, var)):
-            new = (1 - momentum) * old + momentum * batch
-            old.copy_(new if seen is None else torch.where(seen, new, old))
+            old.lerp_(batch.to(old.dtype), weight)
+
+    def _apply(self, fn: Any, recurse: bool = True) -> "BatchNorm":
+        """Moves and casts the layer, yet keeps its statistics at least float32."""
+        exact = {"running_mean": self.running_mean, "running_var": self.running_var}
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        for name, buffer in exact.items():
+            moved = self.get_buffer(name)
+            if moved.dtype in (torch.bfloat16, torch.float16):
+                self._buffers[name] = buffer.to(moved.device)
+        return self
 
 
-def _positions(mask: Tensor, x: Tensor, channel_axis: int) -> Tensor:
-    """Returns the mask as bool, broadcastable to what the layer normalises."""
-    valid = mask.to(x.device) != 0
-    if channel_axis == 1:
-        return valid.view(
-            valid.shape[:1] + (1,) + valid.shape[1:] + (1,) * (x.ndim - valid.ndim - 1)
-        )
-    positions = x.shape[:-1]
-    trailing = (1,) * (len(positions) - valid.ndim)
-    return valid.view(valid.shape + trailing).expand(positions).reshape(-1, 1)
+def _select(valid: Tensor | None, x: Tensor) -> Tensor:
+    """Returns x with 0 where it is not valid; there, nothing flows back either."""
+    return x if valid is None else torch.where(valid, x, 0)
+
+
+def _column(value: Tensor, x: Tensor) -> Tensor:
+    """Returns a value per channel [C], broadcastable to x [B, C, ...]."""
+    return value.view([1, -1] + [1] * (x.ndim - 2))

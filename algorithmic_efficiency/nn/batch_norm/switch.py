@@ -64,12 +64,17 @@ def running_layers(module: nn.Module) -> Iterator[nn.Module]:
     stack = [module]
     while stack:
         layer = stack.pop()
-        if "update_statistics" in layer.__dict__ or isinstance(layer, _NormBase):
+        if has_statistics(layer):
             yield layer
         for child in layer._modules.values():
             if child is not None and id(child) not in seen:
                 seen.add(id(child))
                 stack.append(child)
+
+
+def has_statistics(layer: nn.Module) -> bool:
+    """Returns whether this very module is a layer that may have running statistics."""
+    return "update_statistics" in layer.__dict__ or isinstance(layer, _NormBase)
 
 
 def freeze(layer: nn.Module) -> None:
@@ -98,9 +103,14 @@ def thaw(layer: nn.Module) -> None:
 
 def _instance_norm(layer: Any, x: Tensor) -> Tensor:
     """Instance norm with the layer's normaliser but without writing to its buffers."""
-    stored = (None, None) if layer.training else (layer.running_mean, layer.running_var)
     return F.instance_norm(
-        x, *stored, layer.weight, layer.bias, layer.training, 0.0, layer.eps
+        x,
+        None if layer.training else layer.running_mean,
+        None if layer.training else layer.running_var,
+        layer.weight,
+        layer.bias,
+        layer.training,
+        eps=layer.eps,
     )
 
 
