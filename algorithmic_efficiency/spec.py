@@ -116,7 +116,8 @@ class Definition:
       initial: rows (pattern, initializer) over parameter names; the first that fits
         a name gives its initial values.
       output_layer: the name of the layer that gives the logits.
-      fields: the entries of a batch, `inputs`, `targets` and what else there is.
+      fields: the entries of a batch, `inputs`, `targets` and what else there is; a
+        tuple of fields where an entry is a tuple of tensors.
       data_arguments: what the data module needs beside the folders.
       metrics: names in `metrics.METRICS`, evaluated on every split.
       test_target_value: None where only the validation target counts.
@@ -129,7 +130,7 @@ class Definition:
     model: Mapping[str, Any]
     initial: tuple[tuple[str, Initializer], ...]
     output_layer: str
-    fields: Mapping[str, Field]
+    fields: Mapping[str, Field | tuple[Field, ...]]
     data_arguments: Mapping[str, Any]
     loss_type: LossType
     metrics: tuple[str, ...]
@@ -168,3 +169,12 @@ def variants(
         name = f"{base.name}_{suffix}"
         table[name] = dataclasses.replace(base, name=name, **merged)
     return table
+
+
+def __getattr__(name: str) -> Any:
+    """Returns `Workload`, which is defined in a module that needs this one."""
+    if name == "Workload":
+        from algorithmic_efficiency.workload import Workload  # noqa: PLC0415 - as above
+
+        return Workload
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

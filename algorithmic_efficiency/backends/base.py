@@ -1,0 +1,123 @@
+"""What the harness needs of a framework, and nothing else of it is known outside.
+
+Devices, placement, sharding, compilation, the device barrier before the clock is read,
+and the bytes of a checkpoint are the business of a backend.
+"""
+
+import importlib
+import importlib.util
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from algorithmic_efficiency.errors import UsageError
+from algorithmic_efficiency.losses import Ops
+from algorithmic_efficiency.spec import Definition, Field, ForwardPassMode
+
+FRAMEWORKS = ("pytorch", "jax")
+# Framework -> the module that must be importable.
+_MODULES = {"pytorch": "torch", "jax": "jax"}
+
+
+class Backend(Protocol):
+    """One framework on this machine's devices.
+
+    `rng` below is the pair of integers of `seeds.pair`; what a submission receives is
+    `make_rng` of it.
+    """
+
+    name: str
+    ops: Ops
+
+    @property
+    def device_count(self) -> int:
+        """Devices that share a batch; its size must be a multiple of this."""
+
+    def build(self, definition: Definition) -> Any:
+        """Returns the model, not yet initialised."""
+
+    def shapes(self, model: Any, definition: Definition) -> dict[str, tuple[int, ...]]:
+        """Returns canonical parameter names and shapes."""
+
+    def init(self, model: Any, definition: Definition, seed: tuple[int, int]) -> Any:
+        """Returns (parameters, model state) on the devices."""
+
+    def tree(self, function: Any, shapes: Mapping[str, Any]) -> Any:
+        """Returns function(name, shape) in the framework's form of parameters."""
+
+    def model_fn(
+        self,
+        model: Any,
+        params: Any,
+        batch: Mapping[str, Any],
+        model_state: Any,
+        mode: ForwardPassMode,
+        rng: Any,
+        *,
+        update_batch_norm: bool,
+        use_running_average_bn: bool | None,
+        options: Mapping[str, Any],
+    ) -> tuple[Any, Any]:
+        """Returns (outputs, new model state)."""
+
+    def predict(self, model: Any, params: Any, model_state: Any, batch: Any) -> Any:
+        """Returns the outputs of an evaluation forward pass as NumPy."""
+
+    def place(self, batch: Mapping[str, Any], fields: Mapping[str, Any]) -> Any:
+        """Returns a NumPy batch as the framework's tensors on the devices."""
+
+    def make_rng(self, pair: tuple[int, int]) -> Any:
+        """Returns what submissions receive as `rng`."""
+
+    def seed_from(self, rng: Any) -> tuple[int, int]:
+        """Returns the pair from which `rng` was made."""
+
+    def seed_globals(self, pair: tuple[int, int]) -> None:
+        """Seeds the framework's own generator, if it has one."""
+
+    def wait(self, *trees: Any) -> None:
+        """Returns when the devices have finished all that these trees depend on."""
+
+    def nonfinite(self, params: Any) -> str | None:
+        """Returns the name of a parameter that holds NaN or inf, or None."""
+
+    def canonical(self, params: Any, model_state: Any) -> dict[str, Any]:
+        """Returns parameters and running statistics as canonical NumPy arrays."""
+
+    def save(self, path: Path, state: Mapping[str, Any], meta: str) -> None:
+        """Writes training state and the JSON text `meta` to a new file."""
+
+    def load(self, path: Path, state: Mapping[str, Any]) -> tuple[Any, str]:
+        """Returns (training state, meta); `state` is a fresh one of the same form."""
+
+    def describe(self) -> dict[str, Any]:
+        """Returns versions and devices for the record."""
+
+
+def import_model(definition: Definition, framework: str) -> Any:
+    """Returns the class `Model` of a workload in one framework."""
+    return importlib.import_module(f"{definition.package}.{framework}").Model
+
+
+def make(framework: str, **options: Any) -> Backend:
+    """Returns the backend of this name.
+
+    Args:
+      framework: 'pytorch' or 'jax'.
+      options: process settings, as the backend's constructor says.
+
+    Raises:
+      UsageError: unknown framework, or it is not installed.
+    """
+    if framework not in FRAMEWORKS:
+        raise UsageError(
+            f"There is no framework {framework!r}; use one of {', '.join(FRAMEWORKS)}."
+        )
+    if importlib.util.find_spec(_MODULES[framework]) is None:
+        raise UsageError(
+            f"--framework={framework} needs the package {_MODULES[framework]!r}, which "
+            f"is not installed. Install it with: pip install '.[{framework}]'."
+        )
+    module = importlib.import_module(f"algorithmic_efficiency.backends.{framework}")
+    backend: Backend = module.make(**options)
+    return backend

@@ -1,0 +1,276 @@
+"""JAX: one mesh over all local devices, parameters replicated, batches sharded."""
+
+import functools
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import flax
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import serialization
+from jax.sharding import NamedSharding, PartitionSpec
+
+from algorithmic_efficiency import params as parameters
+from algorithmic_efficiency.backends.base import import_model
+from algorithmic_efficiency.errors import StorageError
+from algorithmic_efficiency.nn.batch_norm import resolve
+from algorithmic_efficiency.spec import Definition, Field, ForwardPassMode
+
+# What is part of a checkpoint; other leaves of an optimizer state, such as functions,
+# come from the fresh initialisation.
+_SAVED = (jax.Array, np.ndarray, np.generic, bool, int, float)
+
+
+def make() -> "JaxBackend":
+    """Returns the backend over all local devices."""
+    return JaxBackend()
+
+
+class JaxOps:
+    """The tensor functions of `losses.Ops`."""
+
+    def exp(self, x: jax.Array) -> jax.Array:
+        """Returns e ** x."""
+        return jnp.exp(x)
+
+    def log_softmax(self, x: jax.Array) -> jax.Array:
+        """Returns log(softmax(x)) over the last axis."""
+        return jax.nn.log_softmax(x)
+
+    def log_sigmoid(self, x: jax.Array) -> jax.Array:
+        """Returns log(1 / (1 + exp(-x)))."""
+        return jax.nn.log_sigmoid(x)
+
+    def pick(self, x: jax.Array, index: jax.Array) -> jax.Array:
+        """Returns x[..., index]."""
+        return jnp.take_along_axis(x, index[..., None], -1)[..., 0]
+
+    def float_like(self, x: jax.Array, like: jax.Array) -> jax.Array:
+        """Returns x in the dtype of `like`."""
+        return x.astype(like.dtype)
+
+    def select(self, mask: jax.Array, x: jax.Array) -> jax.Array:
+        """Returns x where mask is not 0, and 0 elsewhere."""
+        return jnp.where(mask != 0, x, 0)
+
+    def count(self, x: jax.Array, like: jax.Array) -> jax.Array:
+        """Returns the number of examples in x."""
+        return jnp.asarray(x.shape[0], like.dtype)
+
+
+class JaxBackend:
+    """See `backends.base.Backend`."""
+
+    name = "jax"
+
+    def __init__(self) -> None:
+        self.ops = JaxOps()
+        mesh = jax.make_mesh((jax.local_device_count(),), ("batch",))
+        self._replicated = NamedSharding(mesh, PartitionSpec())
+        self._sharded = NamedSharding(mesh, PartitionSpec("batch"))
+
+    @property
+    def device_count(self) -> int:
+        """The number of local devices."""
+        return int(jax.local_device_count())
+
+    def build(self, definition: Definition) -> Any:
+        """Returns the Flax module."""
+        return import_model(definition, self.name)(**definition.model)
+
+    def shapes(self, model: Any, definition: Definition) -> dict[str, tuple[int, ...]]:
+        """Returns canonical names and shapes; traces the model, computes nothing."""
+        tree = _variable_shapes(model, _example_inputs(definition))
+        return parameters.shapes_from_jax(tree["params"])
+
+    def init(self, model: Any, definition: Definition, seed: tuple[int, int]) -> Any:
+        """Returns (params tree, {'batch_stats': tree} or {}) on all devices."""
+        tree = _variable_shapes(model, _example_inputs(definition))
+        shapes = parameters.shapes_from_jax(tree["params"])
+        params = parameters.to_jax(parameters.initial(definition, shapes, seed))
+        state = {}
+        if "batch_stats" in tree:
+            state["batch_stats"] = parameters.initial_statistics(tree["batch_stats"])
+        placed = jax.device_put((params, state), self._replicated)
+        return placed[0], placed[1]
+
+    def tree(self, function: Any, shapes: Mapping[str, Any]) -> Any:
+        """Returns function(name, shape) as a tree like that of the parameters."""
+        return parameters.tree_like_jax(
+            {name: function(name, shape) for name, shape in shapes.items()}
+        )
+
+    def model_fn(
+        self,
+        model: Any,
+        params: Any,
+        batch: Mapping[str, Any],
+        model_state: Any,
+        mode: ForwardPassMode,
+        rng: Any,
+        *,
+        update_batch_norm: bool,
+        use_running_average_bn: bool | None,
+        options: Mapping[str, Any],
+    ) -> tuple[Any, Any]:
+        """Returns (outputs, new state); the very same state where nothing moves."""
+        use_running_average, update = resolve(
+            mode, update_batch_norm, use_running_average_bn
+        )
+        train = mode is ForwardPassMode.TRAIN
+        moves = update and bool(model_state)
+        result = model.apply(
+            {"params": params, **(model_state or {})},
+            batch["inputs"],
+            weights=batch.get("weights"),
+            train=train,
+            use_running_average=use_running_average,
+            rngs={"dropout": rng} if train and rng is not None else None,
+            mutable=["batch_stats"] if moves else False,
+            **options,
+        )
+        if not moves:
+            return result, model_state
+        outputs, moved = result
+        return outputs, {**model_state, **moved}
+
+    def predict(self, model: Any, params: Any, model_state: Any, batch: Any) -> Any:
+        """Returns the outputs with running statistics, as NumPy."""
+        outputs = _predict(model, params, model_state or {}, batch["inputs"])
+        return jax.tree.map(np.asarray, outputs)
+
+    def place(self, batch: Mapping[str, Any], fields: Mapping[str, Any]) -> Any:
+        """Returns the batch sharded over the devices along its first axis."""
+        del fields
+        return jax.device_put(dict(batch), self._sharded)
+
+    def make_rng(self, pair: tuple[int, int]) -> jax.Array:
+        """Returns a key, uint32 [2]."""
+        return jnp.asarray(np.array(pair, np.uint32))
+
+    def seed_from(self, rng: Any) -> tuple[int, int]:
+        """Returns the pair of a key, raw or typed."""
+        if jnp.issubdtype(rng.dtype, jax.dtypes.prng_key):
+            rng = jax.random.key_data(rng)
+        first, second = np.asarray(rng)[-2:]
+        return int(first), int(second)
+
+    def seed_globals(self, pair: tuple[int, int]) -> None:
+        """Does nothing: JAX has no global generator."""
+
+    def wait(self, *trees: Any) -> None:
+        """Blocks until every array in the trees has been computed."""
+        jax.block_until_ready(trees)
+
+    def nonfinite(self, params: Any) -> str | None:
+        """Returns the name of a parameter that holds NaN or inf, or None."""
+        bad = parameters.from_jax(jax.device_get(_nonfinite_leaves(params)))
+        return next((name for name, is_bad in bad.items() if is_bad), None)
+
+    def canonical(self, params: Any, model_state: Any) -> dict[str, Any]:
+        """Returns parameters and running statistics as canonical NumPy arrays."""
+        flat = parameters.from_jax(jax.device_get(params))
+        statistics = jax.device_get((model_state or {}).get("batch_stats", {}))
+        return {**flat, **parameters.statistics_from_jax(statistics)}
+
+    def save(self, path: Path, state: Mapping[str, Any], meta: str) -> None:
+        """Writes the arrays of `state` and `meta` as one msgpack file."""
+        leaves = [_to_host(x) for x in jax.tree.leaves(dict(state)) if _is_saved(x)]
+        content = {"meta": meta, "leaves": dict(enumerate_names(leaves))}
+        path.write_bytes(serialization.msgpack_serialize(content))
+
+    def load(self, path: Path, state: Mapping[str, Any]) -> tuple[Any, str]:
+        """Returns `state` with its arrays replaced by those of the file, and meta."""
+        content = serialization.msgpack_restore(path.read_bytes())
+        saved = content["leaves"]
+        fresh, structure = jax.tree.flatten(dict(state))
+        places = [i for i, leaf in enumerate(fresh) if _is_saved(leaf)]
+        if len(places) != len(saved):
+            raise StorageError(
+                f"The checkpoint {path} holds {len(saved)} arrays and the submission's "
+                f"state has {len(places)}: it was written by another submission or "
+                "version. Resume with the same files, or start a new experiment."
+            )
+        for place, (_, value) in zip(places, sorted(saved.items()), strict=True):
+            fresh[place] = _like(value, fresh[place])
+        return jax.tree.unflatten(structure, fresh), str(content["meta"])
+
+    def describe(self) -> dict[str, Any]:
+        """Returns versions and devices."""
+        return {
+            "jax": jax.__version__,
+            "flax": flax.__version__,
+            "optax": optax.__version__,
+            "devices": [device.device_kind for device in jax.local_devices()],
+        }
+
+
+def enumerate_names(values: list[Any]) -> list[tuple[str, Any]]:
+    """Returns (name, value) pairs whose sorted names keep the order of the values."""
+    return [(f"{index:06d}", value) for index, value in enumerate(values)]
+
+
+def _example_inputs(definition: Definition) -> Any:
+    return jax.tree.map(
+        lambda field: jax.ShapeDtypeStruct((1, *field.shape), field.dtype),
+        definition.fields["inputs"],
+        is_leaf=lambda x: isinstance(x, Field),
+    )
+
+
+@functools.lru_cache(maxsize=4)
+def _variable_shapes_of(model: Any, leaves: tuple[Any, ...], structure: Any) -> Any:
+    initialize: Callable[..., Any] = functools.partial(
+        model.init, train=False, use_running_average=True
+    )
+    inputs = jax.tree.unflatten(structure, leaves)
+    return jax.eval_shape(initialize, jax.random.key(0), inputs)
+
+
+def _variable_shapes(model: Any, inputs: Any) -> Any:
+    leaves, structure = jax.tree.flatten(inputs)
+    return _variable_shapes_of(model, tuple(leaves), structure)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _predict(model: Any, params: Any, model_state: Any, inputs: Any) -> Any:
+    variables = {"params": params, **model_state}
+    return model.apply(variables, inputs, train=False, use_running_average=True)
+
+
+@jax.jit
+def _nonfinite_leaves(params: Any) -> Any:
+    return jax.tree.map(lambda x: ~jnp.isfinite(x).all(), params)
+
+
+def _is_saved(leaf: Any) -> bool:
+    return isinstance(leaf, _SAVED)
+
+
+def _is_key(leaf: Any) -> bool:
+    return isinstance(leaf, jax.Array) and jnp.issubdtype(
+        leaf.dtype, jax.dtypes.prng_key
+    )
+
+
+def _to_host(leaf: Any) -> Any:
+    leaf = jax.random.key_data(leaf) if _is_key(leaf) else leaf
+    return np.asarray(leaf) if isinstance(leaf, jax.Array | np.generic) else leaf
+
+
+def _like(value: Any, fresh: Any) -> Any:
+    """Returns a saved value in the form of the fresh leaf whose place it takes."""
+    if _is_key(fresh):
+        value = jax.random.wrap_key_data(value, impl=jax.random.key_impl(fresh))
+    if isinstance(fresh, jax.Array):
+        if np.shape(value) != fresh.shape:
+            raise StorageError(
+                f"The checkpoint holds an array of shape {np.shape(value)} where the "
+                f"submission's state has {fresh.shape}. Resume with the same files and "
+                "hyperparameters, or start a new experiment."
+            )
+        return jax.device_put(value, fresh.sharding)
+    return type(fresh)(value) if isinstance(fresh, bool | int | float) else value

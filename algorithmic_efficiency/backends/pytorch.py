@@ -1,0 +1,302 @@
+"""PyTorch: one device, images in channels_last memory."""
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from algorithmic_efficiency import params as parameters
+from algorithmic_efficiency.backends.base import import_model
+from algorithmic_efficiency.errors import StorageError
+from algorithmic_efficiency.nn.batch_norm import resolve
+from algorithmic_efficiency.nn.batch_norm.pytorch import batch_norm_mode
+from algorithmic_efficiency.spec import Definition, Field, ForwardPassMode
+
+
+def make(*, compile_models: bool | None = None) -> "PyTorchBackend":
+    """Returns the backend on the first GPU, or on the CPU where there is none.
+
+    Args:
+      compile_models: whether to use torch.compile; None means on a GPU only, since on
+        a CPU it takes minutes to compile and then gains nothing (docs/performance.md).
+    """
+    on_gpu = torch.cuda.is_available()
+    device = torch.device("cuda:0" if on_gpu else "cpu")
+    return PyTorchBackend(device, on_gpu if compile_models is None else compile_models)
+
+
+class TorchOps:
+    """The tensor functions of `losses.Ops`."""
+
+    def exp(self, x: torch.Tensor) -> torch.Tensor:
+        """Returns e ** x."""
+        return torch.exp(x)
+
+    def log_softmax(self, x: torch.Tensor) -> torch.Tensor:
+        """Returns log(softmax(x)) over the last axis."""
+        return F.log_softmax(x, -1)
+
+    def log_sigmoid(self, x: torch.Tensor) -> torch.Tensor:
+        """Returns log(1 / (1 + exp(-x)))."""
+        return F.logsigmoid(x)
+
+    def pick(self, x: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
+        """Returns x[..., index]."""
+        return x.gather(-1, index.long().unsqueeze(-1)).squeeze(-1)
+
+    def float_like(self, x: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+        """Returns x in the dtype of `like`."""
+        return x.to(like.dtype)
+
+    def select(self, mask: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+        """Returns x where mask is not 0, and 0 elsewhere."""
+        return torch.where(mask != 0, x, 0)
+
+    def count(self, x: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+        """Returns the number of examples in x."""
+        return torch.tensor(float(x.shape[0]), dtype=like.dtype, device=like.device)
+
+
+class PyTorchBackend:
+    """See `backends.base.Backend`."""
+
+    name = "pytorch"
+    device_count = 1
+
+    def __init__(self, device: torch.device, compile_models: bool) -> None:
+        self.ops = TorchOps()
+        self.device = device
+        self._compile = compile_models
+
+    def build(self, definition: Definition) -> Any:
+        """Returns what `init` needs to make the module: nothing is allocated yet."""
+        return import_model(definition, self.name)
+
+    def shapes(self, model: Any, definition: Definition) -> dict[str, tuple[int, ...]]:
+        """Returns names and shapes, from a module without memory."""
+        with torch.device("meta"):
+            module = model(**definition.model)
+        return {name: tuple(p.shape) for name, p in module.named_parameters()}
+
+    def init(self, model: Any, definition: Definition, seed: tuple[int, int]) -> Any:
+        """Returns (module on the device, None)."""
+        module: nn.Module = model(**definition.model)
+        shapes = {name: tuple(p.shape) for name, p in module.named_parameters()}
+        values = parameters.initial(definition, shapes, seed)
+        with torch.no_grad():
+            for name, parameter in module.named_parameters():
+                parameter.copy_(torch.from_numpy(values[name]))
+        module.to(self.device)
+        if _has_images(definition.fields):
+            module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return torch.compile(module) if self._compile else module, None
+
+    def tree(self, function: Any, shapes: Mapping[str, Any]) -> Any:
+        """Returns {name: function(name, shape)}."""
+        return {name: function(name, shape) for name, shape in shapes.items()}
+
+    def model_fn(
+        self,
+        model: Any,
+        params: Any,
+        batch: Mapping[str, Any],
+        model_state: Any,
+        mode: ForwardPassMode,
+        rng: Any,
+        *,
+        update_batch_norm: bool,
+        use_running_average_bn: bool | None,
+        options: Mapping[str, Any],
+    ) -> tuple[Any, Any]:
+        """Returns (outputs, None); the running statistics are the module's buffers."""
+        del model, rng
+        use_running_average, update = resolve(
+            mode, update_batch_norm, use_running_average_bn
+        )
+        train = mode is ForwardPassMode.TRAIN
+        params.train(train)
+        with (
+            contextlib.nullcontext() if train else torch.no_grad(),
+            batch_norm_mode(
+                params, update=update, use_running_average=use_running_average
+            ),
+        ):
+            outputs = params(batch["inputs"], _mask(batch.get("weights")), **options)
+        return outputs, model_state
+
+    def predict(self, model: Any, params: Any, model_state: Any, batch: Any) -> Any:
+        """Returns the outputs with running statistics, as NumPy."""
+        outputs, _ = self.model_fn(
+            model,
+            params,
+            batch,
+            model_state,
+            ForwardPassMode.EVAL,
+            None,
+            update_batch_norm=False,
+            use_running_average_bn=None,
+            options={},
+        )
+        if isinstance(outputs, tuple):
+            return tuple(x.float().cpu().numpy() for x in outputs)
+        return outputs.float().cpu().numpy()
+
+    def place(self, batch: Mapping[str, Any], fields: Mapping[str, Any]) -> Any:
+        """Returns the batch on the device, images as channels_last [B, C, H, W].
+
+        Integer targets become int64, PyTorch's index type. `weights` without padding
+        is marked, so that batch norm need not ask the device.
+        """
+        placed = {
+            key: self._tensor(value, fields.get(key)) for key, value in batch.items()
+        }
+        if "weights" in batch:
+            placed["weights"].all_real = bool(np.all(batch["weights"] != 0))
+        return placed
+
+    def _tensor(self, value: Any, field: Any) -> Any:
+        if isinstance(value, tuple):
+            fields = field or (None,) * len(value)
+            return tuple(map(self._tensor, value, fields))
+        if value.dtype == np.int32:
+            value = value.astype(np.int64)
+        tensor = torch.from_numpy(value)
+        if field is not None and field.layout == "HWC":
+            tensor = tensor.permute(0, 3, 1, 2)
+        return tensor.to(self.device, non_blocking=True)
+
+    def make_rng(self, pair: tuple[int, int]) -> np.ndarray:
+        """Returns two int32, as in the public API; seed generators with rng[0]."""
+        return np.array(pair, np.int32)
+
+    def seed_from(self, rng: Any) -> tuple[int, int]:
+        """Returns the pair of integers in `rng`."""
+        first, second = np.asarray(rng).reshape(-1)[-2:]
+        return int(first), int(second)
+
+    def seed_globals(self, pair: tuple[int, int]) -> None:
+        """Seeds PyTorch's generators on all devices."""
+        torch.manual_seed((pair[0] << 31) | pair[1])
+
+    def wait(self, *trees: Any) -> None:
+        """Waits for the GPU; a CPU has finished when a call returns."""
+        del trees
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
+    def nonfinite(self, params: Any) -> str | None:
+        """Returns the name of a parameter that holds NaN or inf, or None."""
+        named = list(_unwrap(params).named_parameters())
+        finite = torch.stack([torch.isfinite(p.detach()).all() for _, p in named])
+        bad = (~finite).nonzero().flatten().tolist()
+        return named[bad[0]][0] if bad else None
+
+    def canonical(self, params: Any, model_state: Any) -> dict[str, Any]:
+        """Returns parameters and running statistics as NumPy arrays."""
+        del model_state
+        state = _unwrap(params).state_dict()
+        return {name: value.cpu().numpy() for name, value in state.items()}
+
+    def save(self, path: Path, state: Mapping[str, Any], meta: str) -> None:
+        """Writes state dicts, generator states and `meta` as one torch file."""
+        content = {
+            "meta": meta,
+            "params": _unwrap(state["params"]).state_dict(),
+            "model_state": _dump(state["model_state"]),
+            "optimizer_state": _dump(state["optimizer_state"]),
+            "generators": self._generators(),
+        }
+        torch.save(content, path)
+
+    def load(self, path: Path, state: Mapping[str, Any]) -> tuple[Any, str]:
+        """Loads the file into the objects of `state`; returns them, and meta."""
+        # The file is our own and may hold any object of the submission's state.
+        content = torch.load(path, map_location=self.device, weights_only=False)
+        try:
+            _unwrap(state["params"]).load_state_dict(content["params"])
+            optimizer_state = _restore(
+                state["optimizer_state"], content["optimizer_state"]
+            )
+        except (RuntimeError, ValueError, KeyError) as error:
+            raise StorageError(
+                f"The checkpoint {path} does not fit the submission's state "
+                f"({error}). Resume with the same files and hyperparameters, or start "
+                "a new experiment."
+            ) from error
+        torch.set_rng_state(content["generators"]["cpu"].cpu())
+        if self.device.type == "cuda":
+            torch.cuda.set_rng_state(content["generators"]["cuda"].cpu(), self.device)
+        restored = {
+            "params": state["params"],
+            "model_state": _restore(state["model_state"], content["model_state"]),
+            "optimizer_state": optimizer_state,
+        }
+        return restored, content["meta"]
+
+    def _generators(self) -> dict[str, torch.Tensor]:
+        states = {"cpu": torch.get_rng_state()}
+        if self.device.type == "cuda":
+            states["cuda"] = torch.cuda.get_rng_state(self.device)
+        return states
+
+    def describe(self) -> dict[str, Any]:
+        """Returns versions and devices."""
+        on_gpu = self.device.type == "cuda"
+        name = torch.cuda.get_device_name(self.device) if on_gpu else "cpu"
+        return {
+            "torch": torch.__version__,
+            "devices": [name],
+            "threads": torch.get_num_threads(),
+        }
+
+
+def _has_images(fields: Mapping[str, Any]) -> bool:
+    return any(isinstance(f, Field) and f.layout == "HWC" for f in fields.values())
+
+
+def _mask(weights: Any) -> Any:
+    """Returns None where every example is known to be real, else the weights."""
+    if weights is None or getattr(weights, "all_real", False):
+        return None
+    if weights.device.type == "cpu" and bool((weights != 0).all()):
+        return None
+    return weights
+
+
+def _unwrap(module: Any) -> nn.Module:
+    """Returns the module inside torch.compile or DistributedDataParallel."""
+    for wrapper in ("_orig_mod", "module"):
+        module = getattr(module, wrapper, module)
+    return module  # type: ignore[no-any-return]
+
+
+def _children(value: Any) -> Iterator[tuple[Any, Any]]:
+    return iter(value.items() if isinstance(value, dict) else enumerate(value))
+
+
+def _dump(value: Any) -> Any:
+    """Returns a submission's state with every object replaced by its state_dict."""
+    if hasattr(value, "state_dict"):
+        return value.state_dict()
+    if isinstance(value, dict | list | tuple):
+        return {key: _dump(item) for key, item in _children(value)}
+    return None if callable(value) else value
+
+
+def _restore(fresh: Any, saved: Any) -> Any:
+    """Returns the fresh state with the saved values in it; inverse of `_dump`."""
+    if hasattr(fresh, "load_state_dict"):
+        fresh.load_state_dict(saved)
+        return fresh
+    if isinstance(fresh, dict):
+        # Keys that appeared during training are kept as they were saved.
+        return {k: _restore(fresh.get(k), saved[k]) for k in saved}
+    if isinstance(fresh, list | tuple):
+        items = [_restore(item, saved[i]) for i, item in enumerate(fresh)]
+        return type(fresh)(items) if type(fresh) in (list, tuple) else fresh
+    return fresh if callable(fresh) else saved

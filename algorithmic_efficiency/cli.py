@@ -1,0 +1,484 @@
+"""The only reader of the command line and the environment; makes a RunConfig."""
+
+import dataclasses
+import importlib.metadata
+import os
+import secrets
+import sys
+import textwrap
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from absl import flags
+
+from algorithmic_efficiency.errors import UsageError, UserError
+
+if TYPE_CHECKING:
+    from algorithmic_efficiency.runner.config import RunConfig
+
+
+@dataclasses.dataclass(frozen=True)
+class Flag:
+    """One row of the command line: a name, a kind, a default and a sentence."""
+
+    name: str
+    kind: str  # 'string', 'integer', 'bool', or choices separated by '|'
+    default: Any
+    help: str
+
+
+# Group -> its flags. Names are those of the public AlgoPerf runner; `--help` and the
+# record of a run are made from this table.
+FLAGS: Mapping[str, Sequence[Flag]] = {
+    "What to run": (
+        Flag("workload", "string", None, "Name of the workload; --list shows them."),
+        Flag(
+            "submission_path",
+            "string",
+            None,
+            "Python file with the training algorithm; default: the reference NadamW.",
+        ),
+        Flag(
+            "framework",
+            "pytorch|jax",
+            None,
+            "Default: what the submission's path or imports say, else pytorch.",
+        ),
+        Flag(
+            "scale",
+            "auto|full|mini",
+            "auto",
+            "full: the published benchmark; mini: the same at laptop size; auto: full "
+            "where its data are found, else mini.",
+        ),
+        Flag("list", "bool", False, "List workloads and algorithms, and end."),
+    ),
+    "Tuning": (
+        Flag(
+            "tuning_ruleset",
+            "external|self",
+            "external",
+            "external: trials over a search space; self: one trial that tunes itself "
+            "and has 1.5 times the budget.",
+        ),
+        Flag(
+            "tuning_search_space",
+            "string",
+            None,
+            "JSON file; default: default_hyperparameters.json beside the submission.",
+        ),
+        Flag("num_tuning_trials", "integer", 1, "Trials, points of the search space."),
+        Flag("num_studies", "integer", 1, "Repetitions of all trials."),
+        Flag("hparam_start_index", "integer", None, "First trial to run, from 0."),
+        Flag("hparam_end_index", "integer", None, "Trial to stop before."),
+        Flag("rng_seed", "integer", None, "Seed of everything; default: a random one."),
+    ),
+    "Data": (
+        Flag("data_dir", "string", "~/data", "Folder of the data sets."),
+        Flag(
+            "imagenet_v2_data_dir",
+            "string",
+            None,
+            "Folder of ImageNet-v2, where it is not in --data_dir.",
+        ),
+        Flag(
+            "librispeech_tokenizer_vocab_path",
+            "string",
+            "",
+            "LibriSpeech tokenizer, where it is not in --data_dir.",
+        ),
+        Flag(
+            "num_workers",
+            "integer",
+            None,
+            "Processes that read training data; default: 0 (threads) at mini scale, "
+            "half of the cores at full scale.",
+        ),
+        Flag(
+            "pytorch_eval_num_workers",
+            "integer",
+            0,
+            "Processes that read evaluation data, in both frameworks.",
+        ),
+    ),
+    "Records": (
+        Flag("experiment_dir", "string", "./experiments", "Where records go."),
+        Flag("experiment_name", "string", None, "Folder therein; default: the time."),
+        Flag("append_timestamp", "bool", False, "Append the time to the name."),
+        Flag("overwrite", "bool", False, "Replace the records of an earlier run."),
+        Flag(
+            "resume_last_run",
+            "bool",
+            False,
+            "Continue from the last checkpoint; without --experiment_name, of the "
+            "newest experiment with this workload.",
+        ),
+        Flag("save_checkpoints", "bool", True, "Write a checkpoint at evaluations."),
+        Flag(
+            "save_intermediate_checkpoints",
+            "bool",
+            False,
+            "Keep the older checkpoints too.",
+        ),
+        Flag("use_tensorboard", "bool", False, "Write TensorBoard events too."),
+        Flag("use_wandb", "bool", False, "Send scalars to Weights & Biases too."),
+    ),
+    "Running": (
+        Flag("max_global_steps", "integer", None, "Stop after this many steps."),
+        Flag("skip_evals", "bool", False, "Train without any evaluation."),
+        Flag(
+            "torch_compile",
+            "bool",
+            None,
+            "Compile PyTorch models; default: on a GPU only.",
+        ),
+        Flag(
+            "set_pytorch_max_split_size",
+            "bool",
+            False,
+            "Let CUDA memory be split up to 256 MB only, against fragmentation.",
+        ),
+        Flag("profile", "bool", False, "Record the time of every part of a step."),
+        Flag("capture_jax_trace", "bool", False, "Record a trace for the JAX profiler."),
+    ),
+}
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs the command; returns 0 (ended by the rules), 2 (user's mistake) or 1.
+
+    Args:
+      argv: the program's name and its arguments.
+    """
+    try:
+        values = parse(argv)
+        if values.get("help"):
+            print(usage())
+            return 0
+        if values["list"]:
+            print(listing())
+            return 0
+        from algorithmic_efficiency.runner import study  # noqa: PLC0415 - it is slow
+
+        return study.run_study(make_config(values))
+    except UserError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(
+            "Interrupted. Go on from the last checkpoint with --resume_last_run.",
+            file=sys.stderr,
+        )
+        return 1
+
+
+def parse(argv: Sequence[str]) -> dict[str, Any]:
+    """Returns flag -> value, and 'help' -> True where help was asked for.
+
+    Raises:
+      UsageError: unknown flag, impossible value or stray argument.
+    """
+    values = flags.FlagValues()
+    for flag in (flag for group in FLAGS.values() for flag in group):
+        _define(flag, values)
+    if any(word in ("-h", "--help", "-help", "--helpfull") for word in argv[1:]):
+        return {"help": True}
+    try:
+        rest = values(list(argv))
+    except flags.Error as error:
+        raise UsageError(f"{error}. --help lists the flags.") from error
+    if rest[1:]:
+        raise UsageError(
+            f"Found {rest[1]!r}, which belongs to no flag; write --name=value."
+        )
+    return {name: values[name].value for name in values}
+
+
+def _define(flag: Flag, values: flags.FlagValues) -> None:
+    if "|" in flag.kind:
+        choices = flag.kind.split("|")
+        flags.DEFINE_enum(
+            flag.name, flag.default, choices, flag.help, flag_values=values
+        )
+    else:
+        define = getattr(flags, f"DEFINE_{flag.kind}")
+        define(flag.name, flag.default, flag.help, flag_values=values)
+
+
+def usage() -> str:
+    """Returns the text of --help, grouped."""
+    lines = [
+        "Train a workload with a training algorithm, on the clock, until a validation",
+        "target is reached.",
+        "",
+        "  python submission_runner.py --workload=imagenet_resnet",
+    ]
+    for group, rows in FLAGS.items():
+        lines += ["", f"{group}:"]
+        for flag in rows:
+            kind = "" if flag.kind == "bool" else f"={_placeholder(flag)}"
+            negatable = "[no]" if flag.kind == "bool" and flag.name != "list" else ""
+            default = "" if flag.default in (None, False, "") else _shown(flag.default)
+            lines.append(f"  --{negatable}{flag.name}{kind}{default}")
+            lines += textwrap.wrap(
+                flag.help, 78, initial_indent=" " * 8, subsequent_indent=" " * 8
+            )
+    return "\n".join(lines)
+
+
+def _placeholder(flag: Flag) -> str:
+    return flag.kind if "|" in flag.kind else {"integer": "N"}.get(flag.kind, "TEXT")
+
+
+def _shown(default: Any) -> str:
+    return f"  (default: {str(default).lower() if default is True else default})"
+
+
+def listing() -> str:
+    """Returns the workloads with their variants, and the algorithms."""
+    from algorithmic_efficiency import registry, submission  # noqa: PLC0415 - as above
+
+    lines = ["Workloads (target; budget in seconds):"]
+    for name, definition in registry.definitions().items():
+        goal = f"{definition.target_metric_name} {definition.validation_target_value:g}"
+        budget = f"{definition.max_allowed_runtime_sec:,} s"
+        lines.append(f"  {name:40}{goal:20}{budget:>12}")
+    lines += ["", "Algorithms (--submission_path):"]
+    for path in submission.example_paths():
+        lines.append(f"  {path.relative_to(registry.ROOT)}")
+    return "\n".join(lines)
+
+
+def make_config(values: Mapping[str, Any]) -> "RunConfig":
+    """Checks what the flags say together; returns what is to be run.
+
+    Raises:
+      UserError: something that was asked for is impossible.
+    """
+    from algorithmic_efficiency import seeds  # noqa: PLC0415 - as above
+    from algorithmic_efficiency.data import Folders  # noqa: PLC0415 - as above
+    from algorithmic_efficiency.runner.config import RunConfig  # noqa: PLC0415
+
+    folders = Folders(
+        Path(values["data_dir"]).expanduser(),
+        _path(values["imagenet_v2_data_dir"]),
+    )
+    workload = _workload(values, folders)
+    framework, path = _submission(values)
+    _check_framework_flags(values, framework)
+    folder, seed = _experiment(values, f"{workload}_{framework}")
+    points = _points(values, path, seeds.integer(seed, "search space"))
+    first = values["hparam_start_index"] or 0
+    end = len(points)
+    if values["hparam_end_index"] is not None:
+        end = min(end, values["hparam_end_index"])
+    if not 0 <= first < end:
+        raise UsageError(
+            f"No trial lies between --hparam_start_index={first} and "
+            f"--hparam_end_index={end}; there are {len(points)} trials, from 0."
+        )
+    return RunConfig(
+        workload=workload,
+        framework=framework,
+        submission_path=path,
+        ruleset=values["tuning_ruleset"],
+        points=tuple(points),
+        first_trial=first,
+        end_trial=end,
+        studies=_at_least_one(values, "num_studies"),
+        folder=folder,
+        folders=folders,
+        seed=seed,
+        flags={**values, "rng_seed": seed},
+        resume=values["resume_last_run"],
+        num_workers=_workers(values["num_workers"], workload),
+        eval_num_workers=values["pytorch_eval_num_workers"],
+        **{
+            name: values[name]
+            for name in (
+                "max_global_steps",
+                "overwrite",
+                "skip_evals",
+                "save_checkpoints",
+                "save_intermediate_checkpoints",
+                "torch_compile",
+                "use_tensorboard",
+                "use_wandb",
+                "profile",
+                "capture_jax_trace",
+            )
+        },
+    )
+
+
+def _workload(values: Mapping[str, Any], folders: Any) -> str:
+    """Returns the name of the workload at the scale that was asked for or is there."""
+    from algorithmic_efficiency import registry  # noqa: PLC0415 - as above
+
+    name, scale = values["workload"], values["scale"]
+    if name is None:
+        raise UsageError(
+            "--workload is missing, for example --workload=imagenet_resnet; --list "
+            "shows all workloads."
+        )
+    definition = registry.get(name)
+    if registry.is_mini(name):
+        if scale == "full":
+            raise UsageError(
+                f"{name} is a workload at mini scale; --scale=full needs its full name "
+                f"{name.removesuffix(registry.MINI)}."
+            )
+        return str(name)
+    if scale == "mini":
+        return registry.get(name + registry.MINI).name
+    lost = registry.missing_data(definition, folders)
+    if lost is None:
+        return str(name)
+    if scale == "full":
+        raise UsageError(f"--scale=full, but {lost}")
+    mini = registry.get(name + registry.MINI).name
+    print(
+        f"*** MINI SCALE: {lost} Running {mini} instead, whose times say nothing about "
+        f"{name}. ***",
+        file=sys.stderr,
+    )
+    return mini
+
+
+def _submission(values: Mapping[str, Any]) -> tuple[str, Path]:
+    """Returns (framework, path of the submission)."""
+    from algorithmic_efficiency import registry, submission  # noqa: PLC0415 - as above
+
+    framework = values["framework"]
+    if values["submission_path"] is None:
+        framework = framework or "pytorch"
+        path = registry.ROOT / "reference_algorithms" / "nadamw" / f"{framework}.py"
+    else:
+        path = Path(values["submission_path"]).expanduser()
+        submission.check_file(path)
+        told = submission.framework_of(path)
+        if framework and told and told != framework:
+            raise UsageError(
+                f"--framework={framework}, but {path} is written for {told}."
+            )
+        framework = framework or told or "pytorch"
+    return str(framework), path
+
+
+def _check_framework_flags(values: Mapping[str, Any], framework: str) -> None:
+    if values["capture_jax_trace"] and framework != "jax":
+        raise UsageError("--capture_jax_trace needs --framework=jax.")
+    if values["librispeech_tokenizer_vocab_path"]:
+        raise UsageError(
+            "--librispeech_tokenizer_vocab_path is for the LibriSpeech workloads; "
+            "leave it out."
+        )
+    if values["set_pytorch_max_split_size"]:
+        if framework != "pytorch":
+            raise UsageError("--set_pytorch_max_split_size needs --framework=pytorch.")
+        os.environ["PYTORCH_CUDA_ALLOC_CONF"] = "max_split_size_mb:256"
+    for flag, package in (("use_tensorboard", "tensorboard"), ("use_wandb", "wandb")):
+        if values[flag] and not _installed(package):
+            raise UsageError(
+                f"--{flag} needs the package {package!r}, which is not installed. "
+                f"Install it with: pip install '.[{package}]'."
+            )
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise UsageError(
+            "Found WORLD_SIZE > 1, but this version trains in one process. Start it "
+            "without torchrun."
+        )
+
+
+def _installed(package: str) -> bool:
+    try:
+        importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def _points(
+    values: Mapping[str, Any], path: Path, seed: int
+) -> list[dict[str, Any] | None]:
+    """Returns the hyperparameters of every trial; [None] where it tunes itself."""
+    from algorithmic_efficiency.runner import tuning  # noqa: PLC0415 - as above
+
+    trials = _at_least_one(values, "num_tuning_trials")
+    space = _path(values["tuning_search_space"])
+    if values["tuning_ruleset"] == "self":
+        if space is not None or trials > 1:
+            raise UsageError(
+                "--tuning_ruleset=self tunes itself in one trial: leave out "
+                "--tuning_search_space and --num_tuning_trials."
+            )
+        return [None]
+    if space is None:
+        space = path.with_name("default_hyperparameters.json")
+        if not space.is_file():
+            raise UsageError(
+                "--tuning_ruleset=external needs --tuning_search_space=FILE.json, or a "
+                f"file {space}. A submission without hyperparameters runs with "
+                "--tuning_ruleset=self."
+            )
+    return [*tuning.points(tuning.read(space), trials, seed)]
+
+
+def _experiment(values: Mapping[str, Any], runs: str) -> tuple[Path, int]:
+    """Returns (experiment folder, seed of the run); a resumed run keeps its seed."""
+    root = Path(values["experiment_dir"]).expanduser()
+    now = time.strftime("%Y-%m-%d-%H-%M-%S")
+    name, resume = values["experiment_name"], values["resume_last_run"]
+    if resume and values["overwrite"]:
+        raise UsageError("--resume_last_run and --overwrite exclude each other.")
+    if name is None and resume:
+        name = _newest(root, runs)
+    elif name is None:
+        name = now
+    elif values["append_timestamp"]:
+        name = f"{name}-{now}"
+    folder = root / name
+    seed = values["rng_seed"]
+    if seed is None and resume:
+        seed = _seed_of(folder, runs)
+    return folder, secrets.randbits(31) if seed is None else seed
+
+
+def _newest(root: Path, runs: str) -> str:
+    found = {*root.glob(f"*/{runs}/trial_*"), *root.glob(f"*/study_*/{runs}/trial_*")}
+    if not found:
+        raise UsageError(
+            f"--resume_last_run found no experiment with {runs} in {root}. Start one "
+            "without the flag."
+        )
+    newest = max(found, key=lambda path: path.stat().st_mtime)
+    return newest.relative_to(root).parts[0]
+
+
+def _seed_of(folder: Path, runs: str) -> int | None:
+    import json  # noqa: PLC0415 - only to resume
+
+    for path in sorted(folder.glob(f"**/{runs}/trial_*/run.json")):
+        seed: int = json.loads(path.read_text())["seed"]
+        return seed
+    return None
+
+
+def _workers(asked: int | None, workload: str) -> int:
+    from algorithmic_efficiency import registry  # noqa: PLC0415 - as above
+
+    if asked is not None:
+        return asked
+    return 0 if registry.is_mini(workload) else (os.cpu_count() or 2) // 2
+
+
+def _at_least_one(values: Mapping[str, Any], name: str) -> int:
+    if values[name] < 1:
+        raise UsageError(f"--{name}={values[name]} should be at least 1.")
+    return int(values[name])
+
+
+def _path(text: str | None) -> Path | None:
+    return Path(text).expanduser() if text else None

@@ -1,0 +1,210 @@
+"""One table of parameters: their types, and their names and layouts in JAX.
+
+The canonical form is PyTorch's: flat names such as 'layer1.0.conv1.weight' and
+PyTorch's layouts. A JAX model uses the same module names as path, so that a rule about
+a layer's kind and its parameter is all that is needed to go from one to the other.
+The kind of a layer is how its name starts ('conv1' is a 'conv'); a name that no rule
+knows is an error, never a guess.
+"""
+
+import dataclasses
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from algorithmic_efficiency import seeds
+from algorithmic_efficiency.initializers import Initializer
+from algorithmic_efficiency.spec import Definition, ParameterType
+
+Flat = dict[str, np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True)
+class Rule:
+    """One row: the parameters `leaf` of layers whose name starts with `kind`.
+
+    Attributes:
+      jax_leaf: the parameter's name in the JAX tree.
+      dense: True where JAX keeps the kernel as [*spatial, in, out] and PyTorch as
+        [out, in, *spatial].
+    """
+
+    kind: str
+    leaf: str
+    type: ParameterType
+    jax_leaf: str
+    dense: bool = False
+
+
+RULES = (
+    Rule("conv", "weight", ParameterType.CONV_WEIGHT, "kernel", dense=True),
+    Rule("conv", "bias", ParameterType.BIAS, "bias"),
+    Rule("bn", "weight", ParameterType.BATCH_NORM_SCALE, "scale"),
+    Rule("bn", "bias", ParameterType.BATCH_NORM_BIAS, "bias"),
+    Rule("ln", "weight", ParameterType.LAYER_NORM_SCALE, "scale"),
+    Rule("ln", "bias", ParameterType.LAYER_NORM_BIAS, "bias"),
+    Rule("fc", "weight", ParameterType.WEIGHT, "kernel", dense=True),
+    Rule("fc", "bias", ParameterType.BIAS, "bias"),
+)
+# Running statistics and counters: PyTorch's buffer -> the entry of JAX's `batch_stats`.
+STATISTICS = {
+    "running_mean": "mean",
+    "running_var": "var",
+    "num_batches_tracked": "count",
+}
+_ONES = ("running_var",)  # the others start at 0
+
+
+def rule(name: str) -> Rule:
+    """Returns the row for a canonical name.
+
+    Raises:
+      KeyError: no row knows the layer; the message says what to add.
+    """
+    *path, leaf = name.split(".")
+    layer = next((part for part in reversed(path) if not part.isdigit()), "")
+    for row in RULES:
+        if leaf == row.leaf and re.fullmatch(rf"{row.kind}\d*", layer):
+            return row
+    kinds = sorted({row.kind for row in RULES})
+    raise KeyError(
+        f"No rule for parameter {name!r}: its layer should be named after its kind, "
+        f"one of {kinds} with or without a number. Add a row to params.RULES."
+    )
+
+
+def parameter_type(name: str) -> ParameterType:
+    """Returns the type of the parameter with this canonical name."""
+    return rule(name).type
+
+
+def initial(
+    definition: Definition, shapes: Mapping[str, tuple[int, ...]], seed: tuple[int, int]
+) -> Flat:
+    """Returns the initial parameters, float32 NumPy in canonical form.
+
+    Every parameter has a stream of its own, so that its values do not depend on the
+    order of the layers or on the framework.
+    """
+    values = {}
+    for name, shape in shapes.items():
+        law = _initializer(definition, name)
+        values[name] = law(shape, seeds.generator(seed[0], seed[1], "initial", name))
+    return values
+
+
+def _initializer(definition: Definition, name: str) -> Initializer:
+    for pattern, law in definition.initial:
+        if re.fullmatch(pattern, name):
+            return law
+    raise KeyError(
+        f"{definition.name} says nothing about the initial value of {name!r}: add a "
+        "row to `initial` in its workload.py."
+    )
+
+
+def to_jax(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """Turns canonical parameters into a nested JAX tree of NumPy arrays."""
+    tree: dict[str, Any] = {}
+    for name, value in flat.items():
+        row = rule(name)
+        array = np.asarray(value)
+        _insert(tree, name, row.jax_leaf, _out_last(array) if row.dense else array)
+    return tree
+
+
+def tree_like_jax(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """Nests values of any kind as the JAX tree of parameters is nested."""
+    tree: dict[str, Any] = {}
+    for name, value in flat.items():
+        _insert(tree, name, rule(name).jax_leaf, value)
+    return tree
+
+
+def initial_statistics(shapes: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns running statistics before the first update: mean 0, variance 1.
+
+    Args:
+      shapes: the tree under `batch_stats`, its leaves having `shape` and `dtype`.
+    """
+    ones = [STATISTICS[name] for name in _ONES]
+    tree: dict[str, Any] = {}
+    for path, leaf in _leaves(shapes):
+        fill = 1 if path[-1] in ones else 0
+        _insert(tree, ".".join(path), path[-1], np.full(leaf.shape, fill, leaf.dtype))
+    return tree
+
+
+def statistics_to_jax(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """Turns PyTorch's running statistics into the tree under `batch_stats`."""
+    tree: dict[str, Any] = {}
+    for name, value in flat.items():
+        array = np.asarray(value)
+        array = array.astype(np.int32) if array.dtype == np.int64 else array
+        _insert(tree, name, STATISTICS[name.rpartition(".")[2]], array)
+    return tree
+
+
+def from_jax(tree: Mapping[str, Any]) -> Flat:
+    """Turns a nested JAX tree of parameters into canonical form."""
+    flat = {}
+    for path, value in _leaves(tree):
+        row = _row_of_path(path)
+        array = np.asarray(value)
+        name = ".".join((*path[:-1], row.leaf))
+        flat[name] = _out_first(array) if row.dense else array
+    return flat
+
+
+def statistics_from_jax(tree: Mapping[str, Any]) -> Flat:
+    """Turns the tree under `batch_stats` into PyTorch's names."""
+    names = {jax_name: name for name, jax_name in STATISTICS.items()}
+    return {
+        ".".join((*path[:-1], names[path[-1]])): np.asarray(value)
+        for path, value in _leaves(tree)
+    }
+
+
+def shapes_from_jax(tree: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+    """Returns canonical names and PyTorch shapes of a tree of JAX shapes."""
+    shapes = {}
+    for path, value in _leaves(tree):
+        row = _row_of_path(path)
+        shape = tuple(value.shape)
+        if row.dense:
+            shape = (shape[-1], shape[-2], *shape[:-2])
+        shapes[".".join((*path[:-1], row.leaf))] = shape
+    return shapes
+
+
+def _row_of_path(path: tuple[str, ...]) -> Rule:
+    for leaf in dict.fromkeys(row.leaf for row in RULES if row.jax_leaf == path[-1]):
+        try:
+            return rule(".".join((*path[:-1], leaf)))
+        except KeyError:
+            continue
+    return rule(".".join(path))
+
+
+def _insert(tree: dict[str, Any], name: str, leaf: str, value: Any) -> None:
+    for part in name.split(".")[:-1]:
+        tree = tree.setdefault(part, {})
+    tree[leaf] = value
+
+
+def _leaves(
+    tree: Mapping[str, Any], path: tuple[str, ...] = ()
+) -> list[tuple[tuple[str, ...], Any]]:
+    if not isinstance(tree, Mapping):
+        return [(path, tree)]
+    return [leaf for key in tree for leaf in _leaves(tree[key], (*path, key))]
+
+
+def _out_last(array: np.ndarray) -> np.ndarray:
+    return array.transpose(*range(2, array.ndim), 1, 0)
+
+
+def _out_first(array: np.ndarray) -> np.ndarray:
+    return array.transpose(array.ndim - 1, array.ndim - 2, *range(array.ndim - 2))

@@ -1,0 +1,71 @@
+"""The picture of a trial: the metric against time, the target and every evaluation."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from algorithmic_efficiency.metrics import METRICS
+from algorithmic_efficiency.runner.records import atomic
+from algorithmic_efficiency.runner.trial import Progress
+from algorithmic_efficiency.spec import Definition
+
+# Okabe and Ito's palette, distinguishable by colour-blind readers.
+_COLORS = {"train": "#999999", "validation": "#0072B2", "test": "#E69F00"}
+_TARGET = "#D55E00"
+
+
+def draw(path: Path, definition: Definition, title: str, progress: Progress) -> None:
+    """Writes a PNG of the target metric of every split against submission time."""
+    from matplotlib.figure import Figure  # noqa: PLC0415 - it takes half a second
+
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    axes = figure.subplots()
+    name = definition.target_metric_name
+    for prefix, color in _COLORS.items():
+        times, values = _series(progress, f"{prefix}/{name}")
+        if times:
+            wide = 2.0 if prefix == "validation" else 1.2
+            axes.plot(times, values, "o-", ms=4, lw=wide, color=color, label=prefix)
+    target = definition.validation_target_value
+    axes.axhline(target, color=_TARGET, ls="--", lw=1.2)
+    arrow = "≥" if METRICS[name].maximize else "≤"
+    axes.annotate(
+        f"validation target {arrow} {target:g}",
+        (0.995, target),
+        xycoords=("axes fraction", "data"),
+        xytext=(0, 4),
+        textcoords="offset points",
+        ha="right",
+        color=_TARGET,
+    )
+    if math.isfinite(progress.score):
+        _mark_score(axes, progress.score)
+    axes.set_xlabel("time on the submission clock (s)")
+    axes.set_ylabel(name)
+    axes.set_title(title, loc="left", fontsize=11)
+    axes.set_xlim(left=0)
+    axes.grid(alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(frameon=False, loc="best")
+    with atomic(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=130)
+
+
+def _series(progress: Progress, key: str) -> tuple[Sequence[float], Sequence[float]]:
+    points = [(r["score"], r[key]) for _, r in progress.evals if key in r]
+    return [x for x, _ in points], [y for _, y in points]
+
+
+def _mark_score(axes: Any, score: float) -> None:
+    axes.axvline(score, color=_TARGET, lw=1.2, ls=":")
+    axes.annotate(
+        f"reached in {score:.1f} s",
+        (score, 0.03),
+        xycoords=("data", "axes fraction"),
+        xytext=(-6, 0),
+        textcoords="offset points",
+        ha="right",
+        color=_TARGET,
+    )

@@ -1,0 +1,245 @@
+"""Runs a submission on a workload: the part of a trial that is not pure."""
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from algorithmic_efficiency import seeds
+from algorithmic_efficiency.backends.base import Backend
+from algorithmic_efficiency.errors import SubmissionError
+from algorithmic_efficiency.runner import checkpoint
+from algorithmic_efficiency.runner.clock import Clock
+from algorithmic_efficiency.runner.progress import ProgressLine
+from algorithmic_efficiency.runner.records import MetricsLogger, Table
+from algorithmic_efficiency.runner.trial import Progress, Result
+from algorithmic_efficiency.submission import Submission
+from algorithmic_efficiency.workload import Workload
+
+
+class InputQueue:
+    """The stream of batches on the devices that `data_selection` draws from."""
+
+    def __init__(self, batches: Any, workload: Workload) -> None:
+        self.batches = batches
+        self._place = workload.place
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        return self
+
+    def __next__(self) -> dict[str, Any]:
+        return self._place(next(self.batches))
+
+
+class Trainer:
+    """See `trial.Trainer`.
+
+    Attributes:
+      state: params, model_state and optimizer_state.
+    """
+
+    def __init__(
+        self,
+        workload: Workload,
+        submission: Submission,
+        backend: Backend,
+        hyperparameters: Any,
+        seed: int,
+    ) -> None:
+        self.workload = workload
+        self.submission = submission
+        self.backend = backend
+        self.hyperparameters = hyperparameters
+        self.seed = seed
+        backend.seed_globals(seeds.pair(seed, "globals"))
+        params, model_state = workload.init_model_fn(self._rng("init_model"))
+        self.batch_size = submission.batch_size(
+            workload.definition.name, backend.device_count
+        )
+        self.eval_batch_size = submission.eval_batch_size(
+            workload.definition.name,
+            workload.definition.eval_batch_size,
+            backend.device_count,
+        )
+        optimizer_state = submission.init_optimizer_state(
+            workload, params, model_state, hyperparameters, self._rng("init_optimizer")
+        )
+        self.state = {
+            "params": params,
+            "model_state": model_state,
+            "optimizer_state": optimizer_state,
+        }
+        self._batches: Any = None
+        self._queue: Any = None
+        self._evals: list[tuple[int, Result]] = []
+        self.on_record: Callable[[Progress, Clock], None] = lambda progress, clock: None
+        self.on_step: Callable[[Progress, Clock], None] = lambda progress, clock: None
+
+    def open_data(self, workers: int, start: int = 0) -> None:
+        """Starts the stream of training batches at position `start`."""
+        self._batches = self.workload.train_queue(
+            self.batch_size, seeds.integer(self.seed, "data"), workers=workers,
+            start=start,
+        )
+        self._queue = InputQueue(self._batches, self.workload)
+
+    def close(self) -> None:
+        """Stops the processes and threads that read data."""
+        if self._batches is not None:
+            self._batches.close()
+
+    @property
+    def position(self) -> int:
+        """Batches drawn so far."""
+        return int(self._batches.position)
+
+    @property
+    def bad_examples(self) -> Mapping[str, str]:
+        """Names of training files that could not be read, and why."""
+        return dict(self._batches.bad) if self._batches is not None else {}
+
+    def step(self, progress: Progress, train_state: Mapping[str, Any]) -> None:
+        """Selects a batch and updates; returns when the device has finished."""
+        state, step = self.state, progress.step
+        batch = self.submission.data_selection(
+            self.workload,
+            self._queue,
+            state["optimizer_state"],
+            state["params"],
+            state["model_state"],
+            self.hyperparameters,
+            step,
+            self._rng("data_selection", step),
+        )
+        more = {"train_state": train_state} if self.submission.takes_train_state else {}
+        returned = self.submission.update_params(
+            **self._arguments(progress), batch=batch, **more,
+            rng=self._rng("update_params", step),
+        )
+        self._take("update_params", returned)
+
+    def prepare_for_eval(self, progress: Progress) -> None:
+        """Lets the submission prepare, if it wants to."""
+        if self.submission.prepare_for_eval is None:
+            return
+        returned = self.submission.prepare_for_eval(
+            **self._arguments(progress), rng=self._rng("prepare_for_eval", progress.step)
+        )
+        self._take("prepare_for_eval", returned)
+
+    def evaluate(self, progress: Progress) -> Result:
+        """Returns all metrics of all splits."""
+        return self.workload.eval_model(
+            self.eval_batch_size,
+            self.state["params"],
+            self.state["model_state"],
+            self._rng("evaluate", progress.step),
+            global_step=progress.step,
+        )
+
+    def reached(self, result: Result) -> tuple[bool, bool]:
+        """Says whether the validation and the test target are reached."""
+        return (
+            self.workload.has_reached_validation_target(result),
+            self.workload.has_reached_test_target(result),
+        )
+
+    def diverged(self, result: Result | None) -> str | None:
+        """Names a metric, or without a result a parameter, that is not finite."""
+        if result is None:
+            return self.backend.nonfinite(self.state["params"])
+        return next((k for k, v in result.items() if not math.isfinite(v)), None)
+
+    def record(self, progress: Progress, clock: Clock) -> None:
+        """Writes the last evaluation and a checkpoint."""
+        self.on_record(progress, clock)
+
+    def show(self, progress: Progress, clock: Clock) -> None:
+        """Refreshes the progress line."""
+        self.on_step(progress, clock)
+
+    def _rng(self, *purpose: str | int) -> Any:
+        return self.backend.make_rng(seeds.pair(self.seed, *purpose))
+
+    def _arguments(self, progress: Progress) -> dict[str, Any]:
+        """Returns the keywords that update_params and prepare_for_eval share."""
+        return {
+            "workload": self.workload,
+            "current_param_container": self.state["params"],
+            "current_params_types": self.workload.model_params_types,
+            "model_state": self.state["model_state"],
+            "hyperparameters": self.hyperparameters,
+            "loss_type": self.workload.definition.loss_type,
+            "optimizer_state": self.state["optimizer_state"],
+            "eval_results": progress.evals,
+            "global_step": progress.step,
+        }
+
+    def _take(self, function: str, returned: Any) -> None:
+        """Keeps what the submission returned and waits for the device."""
+        if not isinstance(returned, tuple) or len(returned) != 3:
+            raise SubmissionError(
+                f"{self.submission.path}: {function} returned {type(returned).__name__}"
+                "; it should return (optimizer_state, params, model_state)."
+            )
+        optimizer_state, params, model_state = returned
+        self.backend.wait(optimizer_state, params, model_state)
+        self.state = {
+            "params": params,
+            "model_state": model_state,
+            "optimizer_state": optimizer_state,
+        }
+
+
+class Recorder:
+    """Writes what a trial leaves behind, at every evaluation and at the end."""
+
+    def __init__(
+        self,
+        folder: Path,
+        trainer: Trainer,
+        line: ProgressLine,
+        logger: MetricsLogger,
+        evals: Table,
+        *,
+        save_checkpoints: bool,
+        keep_all: bool,
+    ) -> None:
+        self._folder = folder
+        self._trainer = trainer
+        self._line = line
+        self._logger = logger
+        self._evals = evals
+        self._save_checkpoints = save_checkpoints
+        self._keep_all = keep_all
+
+    def record(self, progress: Progress, clock: Clock) -> None:
+        """Logs, writes both CSV files and a checkpoint of the newest evaluation."""
+        step, result = progress.evals[-1]
+        count = progress.preemption_count
+        row = {"global_step": step, "preemption_count": count, **result}
+        self._evals.append(row)
+        self._evals.flush()
+        self._logger.append_scalar_metrics(
+            {k: v for k, v in row.items() if k != "global_step"}, step
+        )
+        self._logger.flush()
+        self._line.evaluated(progress, clock)
+        if self._save_checkpoints:
+            # The clock's running stretch, this writing, goes into the checkpoint too.
+            clock.switch("logging")
+            self.checkpoint(progress, clock)
+
+    def checkpoint(self, progress: Progress, clock: Clock) -> None:
+        """Writes the state of the trial as it is now."""
+        trainer = self._trainer
+        meta = checkpoint.describe(
+            progress, clock, position=trainer.position, seed=trainer.seed
+        )
+        checkpoint.save(
+            self._folder, trainer.backend, trainer.state, meta, keep_all=self._keep_all
+        )
+
+    def show(self, progress: Progress, clock: Clock) -> None:
+        """Refreshes the progress line."""
+        self._line.show(progress, clock, self._logger.latest)

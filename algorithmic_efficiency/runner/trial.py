@@ -1,0 +1,202 @@
+"""The trial loop: pure, it knows no framework, no files, no flags; time is injected.
+
+On the clock: data selection, `update_params` and `prepare_for_eval`, including the wait
+for the device. Off the clock: evaluation, records and checkpoints.
+"""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Protocol
+
+from algorithmic_efficiency.errors import TrainingCompleteError
+from algorithmic_efficiency.runner.clock import Clock
+
+Result = dict[str, float]
+
+
+@dataclasses.dataclass(frozen=True)
+class Rules:
+    """What ends a trial and what is evaluated when.
+
+    Attributes:
+      budget_seconds: on the submission clock.
+      eval_period_seconds: on the submission clock.
+      max_global_steps: None means no limit.
+      skip_evals: train to the end of the budget and evaluate never.
+    """
+
+    budget_seconds: float
+    eval_period_seconds: float
+    max_global_steps: int | None = None
+    skip_evals: bool = False
+
+
+@dataclasses.dataclass
+class Progress:
+    """How far a trial has come; part of every checkpoint.
+
+    Attributes:
+      score: submission seconds at the first evaluation that reached the validation
+        target, or inf.
+      last_eval_time: submission seconds at the last evaluation.
+      evals: (global step, metrics) of every evaluation; submissions see this list.
+      diverged: what was not finite, or None.
+    """
+
+    step: int = 0
+    score: float = math.inf
+    validation_goal_reached: bool = False
+    test_goal_reached: bool = False
+    training_complete: bool = False
+    last_eval_time: float = 0.0
+    preemption_count: int = 0
+    diverged: str | None = None
+    evals: list[tuple[int, Result]] = dataclasses.field(default_factory=list)
+
+
+class Trainer(Protocol):
+    """The side of a trial that knows the framework, the submission and the files."""
+
+    def step(self, progress: Progress, train_state: Mapping[str, Any]) -> None:
+        """Selects a batch and updates; returns when the device has finished.
+
+        Raises:
+          TrainingCompleteError: the submission is done; its old state is kept.
+        """
+
+    def prepare_for_eval(self, progress: Progress) -> None:
+        """Lets the submission prepare; returns when the device has finished."""
+
+    def evaluate(self, progress: Progress) -> Result:
+        """Returns all metrics of all splits."""
+
+    def reached(self, result: Result) -> tuple[bool, bool]:
+        """Says whether the validation and the test target are reached."""
+
+    def diverged(self, result: Result | None) -> str | None:
+        """Names what is not finite: a metric of `result`, or without it a parameter."""
+
+    def record(self, progress: Progress, clock: Clock) -> None:
+        """Writes the last evaluation and a checkpoint."""
+
+    def show(self, progress: Progress, clock: Clock) -> None:
+        """Refreshes the progress line; called after every step, must cost nothing."""
+
+
+def stop_reason(progress: Progress, submission_seconds: float, rules: Rules) -> str:
+    """Returns why the trial ends now, or '' while it goes on."""
+    if progress.diverged:
+        return "diverged"
+    if progress.validation_goal_reached and progress.test_goal_reached:
+        return "targets_reached"
+    if submission_seconds >= rules.budget_seconds:
+        return "budget_exhausted"
+    if progress.training_complete:
+        return "training_complete"
+    if rules.max_global_steps is not None and progress.step >= rules.max_global_steps:
+        return "max_global_steps"
+    return ""
+
+
+def eval_due(progress: Progress, submission_seconds: float, rules: Rules) -> bool:
+    """Says whether to evaluate now.
+
+    An evaluation is due when a period has passed on the submission clock since the last
+    one, and once more when training ends by itself with time remaining.
+    """
+    if rules.skip_evals:
+        return False
+    ends = stop_reason(progress, submission_seconds, rules)
+    if ends in ("training_complete", "max_global_steps"):
+        return True
+    since = submission_seconds - progress.last_eval_time
+    return not ends and since >= rules.eval_period_seconds
+
+
+def run_trial(
+    trainer: Trainer, clock: Clock, rules: Rules, progress: Progress | None = None
+) -> tuple[Progress, str]:
+    """Trains until the targets are reached or something else ends the trial.
+
+    Args:
+      trainer: what is run.
+      clock: new, or restored from a checkpoint.
+      rules: when to evaluate and to stop.
+      progress: new, or restored from a checkpoint.
+
+    Returns:
+      The final progress and the reason why the trial ended.
+    """
+    progress = progress or Progress()
+    while not (reason := stop_reason(progress, clock.submission, rules)):
+        clock.switch("submission")
+        try:
+            trainer.step(progress, train_state(progress, clock, rules))
+        except TrainingCompleteError:
+            progress.training_complete = True
+        clock.switch("logging")
+        progress.step += 1
+        trainer.show(progress, clock)
+        clock.switch("other")
+        if eval_due(progress, clock.submission, rules):
+            _evaluate(trainer, clock, rules, progress)
+    return progress, reason
+
+
+def _evaluate(
+    trainer: Trainer, clock: Clock, rules: Rules, progress: Progress
+) -> None:
+    """Prepares on the clock, then evaluates off the clock if time remains."""
+    clock.switch("submission")
+    trainer.prepare_for_eval(progress)
+    clock.switch("other")
+    if clock.submission >= rules.budget_seconds:
+        return
+    clock.switch("evaluation")
+    progress.diverged = trainer.diverged(None)
+    result = {} if progress.diverged else trainer.evaluate(progress)
+    progress.last_eval_time = clock.submission
+    if not progress.diverged:
+        progress.diverged = trainer.diverged(result)
+        _note_goals(progress, trainer.reached(result), clock.submission)
+    clock.switch("logging")
+    progress.evals.append((progress.step, {**result, **_times(clock)}))
+    trainer.record(progress, clock)
+    clock.switch("other")
+
+
+def _note_goals(progress: Progress, reached: tuple[bool, bool], seconds: float) -> None:
+    validation, test = reached
+    if validation and not progress.validation_goal_reached:
+        progress.score = seconds
+    progress.validation_goal_reached |= validation
+    progress.test_goal_reached |= test
+
+
+def _times(clock: Clock) -> Result:
+    return {
+        "score": clock.submission,
+        "total_duration": clock.total,
+        "accumulated_submission_time": clock.submission,
+        "accumulated_eval_time": clock.seconds["evaluation"],
+        "accumulated_logging_time": clock.seconds["logging"],
+    }
+
+
+def train_state(progress: Progress, clock: Clock, rules: Rules) -> Mapping[str, Any]:
+    """Returns the read-only view of the trial that a submission may ask for."""
+    return MappingProxyType(
+        {
+            "validation_goal_reached": progress.validation_goal_reached,
+            "test_goal_reached": progress.test_goal_reached,
+            "is_time_remaining": clock.submission < rules.budget_seconds,
+            "last_eval_time": progress.last_eval_time,
+            "training_complete": progress.training_complete,
+            "accumulated_submission_time": clock.submission,
+            "accumulated_eval_time": clock.seconds["evaluation"],
+            "accumulated_logging_time": clock.seconds["logging"],
+            "last_step_end_time": clock.submission,
+        }
+    )

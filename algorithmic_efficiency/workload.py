@@ -1,0 +1,263 @@
+"""The workload object that submissions receive: a definition bound to a framework."""
+
+import importlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from algorithmic_efficiency import evaluation, losses, params, spec
+from algorithmic_efficiency.backends.base import Backend
+from algorithmic_efficiency.data import Dataset, Folders, train_batches
+from algorithmic_efficiency.errors import DataError
+from algorithmic_efficiency.metrics import METRICS
+
+
+class Workload:
+    """One workload in one framework; members have the names of the public API.
+
+    Every field of `spec.Definition` is an attribute too: `step_hint`, `loss_type`,
+    `num_train_examples`, `validation_target_value`, `max_allowed_runtime_sec`, ...
+
+    Attributes:
+      definition: the row of data behind this workload.
+      metrics_logger: has `append_scalar_metrics(metrics, global_step)`, or is None.
+      eval_num_workers: processes that read evaluation data; 0 reads in this process.
+    """
+
+    def __init__(
+        self, definition: spec.Definition, backend: Backend, folders: Folders
+    ) -> None:
+        self.definition = definition
+        self.folders = folders
+        self.metrics_logger: Any = None
+        self.eval_num_workers = 0
+        self._backend = backend
+        self._model = backend.build(definition)
+        self._shapes: Any = None
+        self._types: Any = None
+
+    def __getattr__(self, name: str) -> Any:
+        """Returns a field of the definition."""
+        if name == "definition":  # not set yet, as while unpickling
+            raise AttributeError(name)
+        return getattr(self.definition, name)
+
+    # Parameters.
+
+    def init_model_fn(self, rng: spec.RandomState) -> tuple[Any, Any]:
+        """Returns (parameters, model state).
+
+        Equal seeds give equal values in both frameworks. PyTorch's container is the
+        module and its state None; JAX's are pytrees.
+        """
+        seed = self._backend.seed_from(rng)
+        initial = self._backend.init(self._model, self.definition, seed)
+        shapes = self._backend.shapes(self._model, self.definition)
+        self._shapes = self._backend.tree(lambda name, x: spec.ShapeTuple(x), shapes)
+        self._types = self._backend.tree(
+            lambda name, x: params.parameter_type(name), shapes
+        )
+        return initial[0], initial[1]
+
+    @property
+    def param_shapes(self) -> spec.ParameterShapeTree:
+        """The shape of every parameter as `ShapeTuple`, in the form of the parameters.
+
+        Raises:
+          ValueError: `init_model_fn` has not been called.
+        """
+        return _known("param_shapes", self._shapes)
+
+    @property
+    def model_params_types(self) -> spec.ParameterTypeTree:
+        """The `ParameterType` of every parameter, in the form of the parameters.
+
+        Raises:
+          ValueError: `init_model_fn` has not been called.
+        """
+        return _known("model_params_types", self._types)
+
+    def is_output_params(self, param_key: str) -> bool:
+        """Says whether this top-level key belongs to the layer that gives logits."""
+        return param_key.split(".")[0] == self.definition.output_layer
+
+    # Forward pass and loss.
+
+    def model_fn(
+        self,
+        params: spec.ParameterContainer,
+        augmented_and_preprocessed_input_batch: Mapping[str, Any],
+        model_state: spec.ModelAuxiliaryState,
+        mode: spec.ForwardPassMode,
+        rng: spec.RandomState,
+        update_batch_norm: bool,
+        use_running_average_bn: bool | None = None,
+        dropout_rate: float | None = None,
+    ) -> tuple[Any, spec.ModelAuxiliaryState]:
+        """Returns (outputs, new model state).
+
+        Who may change the running statistics is decided by `update_batch_norm` alone;
+        docs/batch_norm.md has the table of all combinations.
+
+        Args:
+          params: what `init_model_fn` returned, or its successor.
+          augmented_and_preprocessed_input_batch: `inputs`, and `weights` [B], whose
+            zeros mark padded examples.
+          model_state: likewise.
+          mode: TRAIN or EVAL.
+          rng: for dropout; unused where a workload has none.
+          update_batch_norm: whether running statistics move.
+          use_running_average_bn: normalise with running statistics; None means in
+            EVAL only.
+          dropout_rate: None means the workload's own; ignored without dropout.
+
+        Raises:
+          ValueError: mode is EVAL and update_batch_norm is True.
+        """
+        options = {}
+        if dropout_rate is not None and "dropout_rate" in self.definition.model:
+            options["dropout_rate"] = dropout_rate
+        return self._backend.model_fn(
+            self._model,
+            params,
+            augmented_and_preprocessed_input_batch,
+            model_state,
+            mode,
+            rng,
+            update_batch_norm=update_batch_norm,
+            use_running_average_bn=use_running_average_bn,
+            options=options,
+        )
+
+    def loss_fn(
+        self,
+        label_batch: Any,
+        logits_batch: Any,
+        mask_batch: Any = None,
+        label_smoothing: float = 0.0,
+    ) -> dict[str, Any]:
+        """Returns `summed`, `n_valid_examples` and `per_example`; see `losses`."""
+        return losses.masked_loss(
+            self.definition.loss_type,
+            self._backend.ops,
+            label_batch,
+            logits_batch,
+            mask_batch,
+            label_smoothing,
+        )
+
+    def output_activation_fn(self, logits_batch: Any, framework: str = "") -> Any:
+        """Returns probabilities where the loss has them, else the logits."""
+        del framework
+        ops = self._backend.ops
+        if self.definition.loss_type is spec.LossType.SOFTMAX_CROSS_ENTROPY:
+            return ops.exp(ops.log_softmax(logits_batch))
+        if self.definition.loss_type is spec.LossType.SIGMOID_CROSS_ENTROPY:
+            return ops.exp(ops.log_sigmoid(logits_batch))
+        return logits_batch
+
+    # Goals and evaluation.
+
+    def has_reached_validation_target(self, eval_result: Mapping[str, float]) -> bool:
+        """Says whether the validation metric is strictly better than its target."""
+        return self._better(
+            eval_result, "validation", self.definition.validation_target_value
+        )
+
+    def has_reached_test_target(self, eval_result: Mapping[str, float]) -> bool:
+        """Says the same of the test metric; True where there is no test target."""
+        target = self.definition.test_target_value
+        return target is None or self._better(eval_result, "test", target)
+
+    def _better(
+        self, eval_result: Mapping[str, float], split: str, target: float
+    ) -> bool:
+        name = self.definition.target_metric_name
+        value = eval_result[f"{split}/{name}"]
+        return METRICS[name].better(value, target)
+
+    def eval_model(
+        self,
+        global_batch_size: int,
+        params: spec.ParameterContainer,
+        model_state: spec.ModelAuxiliaryState,
+        rng: spec.RandomState = None,
+        data_dir: str | None = None,
+        imagenet_v2_data_dir: str | None = None,
+        global_step: int = 0,
+    ) -> dict[str, float]:
+        """Returns every metric of every split, keyed `train/...`, `validation/...`.
+
+        Metrics do not depend on the batch size; it only bounds memory.
+        """
+        del rng, global_step
+        folders = self._folders(data_dir, imagenet_v2_data_dir)
+        return evaluation.evaluate(
+            self.definition,
+            lambda split: self._open(folders, split, training=False),
+            lambda batch: self._backend.predict(
+                self._model,
+                params,
+                model_state,
+                self._backend.place(batch, self.definition.fields),
+            ),
+            batch_size=global_batch_size,
+            workers=self.eval_num_workers,
+        )
+
+    # Data.
+
+    def train_queue(
+        self, batch_size: int, seed: int, *, workers: int = 0, start: int = 0
+    ) -> Any:
+        """Returns the stream of training batches, NumPy, from position `start`."""
+        dataset = self._open(self.folders, "train", training=True)
+        return train_batches(dataset, batch_size, seed, workers=workers, start=start)
+
+    def place(self, batch: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns a NumPy batch as tensors on the devices."""
+        placed: dict[str, Any] = self._backend.place(batch, self.definition.fields)
+        return placed
+
+    def _build_input_queue(
+        self,
+        data_rng: spec.RandomState,
+        split: str,
+        data_dir: str | None,
+        global_batch_size: int,
+        **unused: Any,
+    ) -> Iterator[dict[str, Any]]:
+        """Yields batches on the devices; the public API's name for the harness."""
+        del unused
+        if split != "train":
+            raise DataError(
+                f"Submissions read the split 'train' only, not {split!r}; evaluation "
+                "is done by eval_model."
+            )
+        seed = self._backend.seed_from(data_rng)[0]
+        folders = self._folders(data_dir, None)
+        dataset = self._open(folders, split, training=True)
+        return map(self.place, train_batches(dataset, global_batch_size, seed))
+
+    def _open(self, folders: Folders, split: str, training: bool) -> Dataset:
+        module = importlib.import_module(self.definition.data)
+        dataset: Dataset = module.open_split(
+            self.definition, folders, split, training=training, seed=0
+        )
+        return dataset
+
+    def _folders(self, data_dir: str | None, v2_dir: str | None) -> Folders:
+        return Folders(
+            Path(data_dir) if data_dir else self.folders.data_dir,
+            Path(v2_dir) if v2_dir else self.folders.imagenet_v2_data_dir,
+        )
+
+    def attach_metrics_logger(self, metrics_logger: Any) -> None:
+        """Gives submissions a place for their own scalars."""
+        self.metrics_logger = metrics_logger
+
+
+def _known(what: str, value: Any) -> Any:
+    if value is None:
+        raise ValueError(f"{what} is known once init_model_fn has been called.")
+    return value
