@@ -1,0 +1,240 @@
+"""What several tests of batch norm share: layers and tiny models in both frameworks."""
+
+import functools
+import json
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import torch
+from flax import linen
+from torch import nn
+
+from algorithmic_efficiency.nn.batch_norm import jax as jax_bn
+from algorithmic_efficiency.nn.batch_norm import pytorch as torch_bn
+from algorithmic_efficiency.nn.batch_norm import resolve
+from algorithmic_efficiency.nn.batch_norm.pytorch import batch_norm_mode
+from algorithmic_efficiency.spec import ForwardPassMode
+
+TRAIN, EVAL = ForwardPassMode.TRAIN, ForwardPassMode.EVAL
+FRAMEWORKS = ("pytorch", "jax")
+GOLDEN = Path(__file__).parent.parent / "data" / "batch_norm" / "golden.npz"
+
+
+@functools.cache
+def _golden():
+    with np.load(GOLDEN) as arrays:
+        return dict(arrays)
+
+
+def golden(case):
+    """Returns {key within the case: array}, and the case's settings."""
+    arrays = {
+        key.removeprefix(case + "/"): value
+        for key, value in _golden().items()
+        if key.startswith(case + "/")
+    }
+    return arrays, json.loads(str(arrays.get("config", "{}")))
+
+
+class TorchLayer:
+    """Our PyTorch layer behind NumPy arrays with channels last."""
+
+    def __init__(self, scale, bias, *, momentum=0.1, epsilon=1e-5, **settings):
+        self.layer = torch_bn.BatchNorm(
+            len(scale), momentum=momentum, eps=epsilon, channel_axis=-1, **settings
+        )
+        self.layer.weight.data = torch.tensor(np.float32(scale))
+        self.layer.bias.data = torch.tensor(np.float32(bias))
+
+    def __call__(self, x, dy, mask=None, *, update, use_running_average):
+        """Returns y, dx, dscale, dbias as NumPy."""
+        x = torch.tensor(x, requires_grad=True)
+        mask = None if mask is None else torch.tensor(mask)
+        with batch_norm_mode(
+            self.layer, update=update, use_running_average=use_running_average
+        ):
+            y = self.layer(x, mask)
+        y.backward(torch.tensor(dy, dtype=y.dtype))
+        grads = x.grad, self.layer.weight.grad, self.layer.bias.grad
+        self.layer.weight.grad = self.layer.bias.grad = None
+        return tuple(value.detach().float().numpy() for value in (y, *grads))
+
+    @property
+    def state(self):
+        """The running mean, the running variance and the number of updates."""
+        layer = self.layer
+        buffers = layer.running_mean, layer.running_var, layer.num_batches_tracked
+        return tuple(buffer.numpy().copy() for buffer in buffers)
+
+
+class JaxLayer:
+    """Our JAX layer behind NumPy arrays."""
+
+    def __init__(self, scale, bias, **settings):
+        self.layer = jax_bn.BatchNorm(**settings)
+        self.params = {"scale": jnp.float32(scale), "bias": jnp.float32(bias)}
+        x = jnp.zeros((1, len(scale)))
+        variables = self.layer.init(jax.random.key(0), x, use_running_average=False)
+        self.stats = variables["batch_stats"]
+
+    def __call__(self, x, dy, mask=None, *, update, use_running_average):
+        """Returns y, dx, dscale, dbias as NumPy."""
+        mutable = ("batch_stats",) if update and not use_running_average else ()
+        result = _jax_step(
+            self.layer,
+            self.params,
+            self.stats,
+            x,
+            dy,
+            mask,
+            use_running_average,
+            mutable,
+        )
+        y, grads, new = result
+        self.stats = new.get("batch_stats", self.stats)
+        dx, params = grads
+        grads = y, dx, params["scale"], params["bias"]
+        return tuple(np.asarray(value, np.float32) for value in grads)
+
+    @property
+    def state(self):
+        """The running mean, the running variance and the number of updates."""
+        return tuple(np.asarray(self.stats[key]) for key in ("mean", "var", "count"))
+
+
+@functools.partial(jax.jit, static_argnums=(0, 6, 7))
+def _jax_step(layer, params, stats, x, dy, mask, use_running_average, mutable):  # noqa: PLR0917
+    def forward(x, params):
+        return layer.apply(
+            {"params": params, "batch_stats": stats},
+            x,
+            mask,
+            use_running_average=use_running_average,
+            mutable=list(mutable),
+        )
+
+    y, backward, new = jax.vjp(forward, jnp.asarray(x), params, has_aux=True)
+    return y, backward(jnp.asarray(dy, y.dtype)), new
+
+
+LAYERS = {"pytorch": TorchLayer, "jax": JaxLayer}
+
+
+class TorchNet(nn.Module):
+    """Dense, batch norm, dropout, dense, batch norm; inputs [B, T, 4], weights [B]."""
+
+    def __init__(self, dropout=0.5):
+        super().__init__()
+        self.fc0, self.fc1 = nn.Linear(4, 6), nn.Linear(6, 3)
+        self.bn0 = torch_bn.BatchNorm(6, channel_axis=-1, momentum=0.3)
+        self.bn1 = torch_bn.BatchNorm(3, channel_axis=-1, variance="population")
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, inputs, weights=None):
+        x = torch.relu(self.bn0(self.fc0(inputs), weights))
+        return self.bn1(self.fc1(self.dropout(x)), weights)
+
+
+class JaxNet(linen.Module):
+    """The same in JAX."""
+
+    dropout: float = 0.5
+
+    @linen.compact
+    def __call__(self, inputs, *, weights=None, train, use_running_average):
+        norm = functools.partial(jax_bn.BatchNorm, name="bn0", momentum=0.3)
+        x = linen.Dense(6, name="fc0")(inputs)
+        x = norm()(x, weights, use_running_average=use_running_average)
+        x = linen.Dropout(self.dropout)(linen.relu(x), deterministic=not train)
+        norm = functools.partial(jax_bn.BatchNorm, name="bn1", variance="population")
+        x = linen.Dense(3, name="fc1")(x)
+        return norm()(x, weights, use_running_average=use_running_average)
+
+
+def torch_model_fn(model, batch, mode, *, update, use_running_average_bn=None):
+    """What a PyTorch workload does in `model_fn`."""
+    running, update = resolve(mode, update, use_running_average_bn)
+    model.train(mode is TRAIN)
+    with (
+        torch.set_grad_enabled(mode is TRAIN),
+        batch_norm_mode(model, update=update, use_running_average=running),
+    ):
+        return model(batch["inputs"], batch.get("weights"))
+
+
+def jax_model_fn(model, variables, batch, mode, rng, *, update, running=None):
+    """What a JAX workload does in `model_fn`; returns (outputs, batch_stats)."""
+    running, update = resolve(mode, update, running)
+    result = model.apply(
+        variables,
+        batch["inputs"],
+        weights=batch.get("weights"),
+        train=mode is TRAIN,
+        use_running_average=running,
+        rngs={"dropout": rng},
+        mutable=["batch_stats"] if update else False,
+    )
+    return (
+        (result[0], result[1]["batch_stats"])
+        if update
+        else (
+            result,
+            variables["batch_stats"],
+        )
+    )
+
+
+def snapshot(module):
+    """Returns a copy of every buffer and every flag of every layer."""
+    buffers = {key: value.clone() for key, value in module.named_buffers()}
+    flags = [
+        {k: v for k, v in layer.__dict__.items() if not k.startswith("_")}
+        for layer in module.modules()
+    ]
+    return buffers, flags
+
+
+def same(one, other):
+    """Says whether two snapshots are bitwise equal."""
+    return (
+        one[1] == other[1]
+        and one[0].keys() == other[0].keys()
+        and all(_bits(one[0][key], other[0][key]) for key in one[0])
+    )
+
+
+def _bits(one, other):
+    return (
+        one.dtype == other.dtype
+        and one.shape == other.shape
+        and one.numpy().tobytes() == other.numpy().tobytes()
+    )
+
+
+def random_state(module, seed=0):
+    """Gives every parameter and running statistic a value that is not its first."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for value in module.parameters():
+            value.copy_(torch.randn(value.shape, generator=generator))
+        for name, value in module.named_buffers():
+            if "mean" in name:
+                value.copy_(torch.randn(value.shape, generator=generator))
+            if "var" in name:
+                value.copy_(torch.rand(value.shape, generator=generator) + 0.5)
+    return module
+
+
+def batch(seed=0, padded=True):
+    """Returns inputs [5, 3, 4] and, with one padded row, weights [5], as NumPy."""
+    rng = np.random.default_rng(seed)
+    inputs = np.float32(rng.normal(0.7, 2.0, (5, 3, 4)))
+    weights = np.float32([1, 1, 1, 1, 0] if padded else [1] * 5)
+    return {"inputs": inputs, "weights": weights}
+
+
+def torch_batch(seed=0, padded=True):
+    """The same as tensors."""
+    return {key: torch.tensor(value) for key, value in batch(seed, padded).items()}
