@@ -238,3 +238,23 @@ def batch(seed=0, padded=True):
 def torch_batch(seed=0, padded=True):
     """The same as tensors."""
     return {key: torch.tensor(value) for key, value in batch(seed, padded).items()}
+
+
+def jax_variables(model, data, seed=0):
+    """Returns random parameters and running statistics of the JAX model."""
+    shapes = model.init(
+        jax.random.key(0), data["inputs"], train=False, use_running_average=True
+    )
+    rng = np.random.default_rng(seed)
+    params = jax.tree.map(
+        lambda p: np.float32(rng.normal(size=p.shape)), shapes["params"]
+    )
+    stats = {
+        name: {
+            "mean": np.float32(rng.normal(size=layer["mean"].shape)),
+            "var": np.float32(rng.uniform(0.5, 2, layer["var"].shape)),
+            "count": np.int32(3),
+        }
+        for name, layer in shapes["batch_stats"].items()
+    }
+    return jax.tree.map(jnp.asarray, {"params": params, "batch_stats": stats})

@@ -32,11 +32,6 @@ class Moments:
     mean: Tensor
     m2: Tensor
 
-    def add(self, mean: Tensor, var: Tensor, count: Tensor | int) -> None:
-        """Adds a batch by its mean and unbiased variance [C] and its count."""
-        n = torch.as_tensor(count, dtype=torch.float64, device=mean.device)
-        self.merge(Moments(n, mean.double(), var.double() * (n - 1).clamp(min=0)))
-
     def merge(self, other: "Moments") -> None:
         """Adds the values of `other`; empty moments change nothing."""
         count = self.count + other.count
@@ -58,18 +53,19 @@ def accumulate(module: nn.Module) -> Iterator[None]:
     part of the model's state.
     """
     layers = [layer for layer in running_layers(module) if isinstance(layer, BatchNorm)]
-    outer = [layer.accumulator for layer in layers]
-    collected = [_empty(layer) for layer in layers]
-    try:
-        for layer, moments in zip(layers, collected, strict=True):
-            layer.accumulator = moments
-        with torch.compiler.set_stance("force_eager"):
+    outer = [layer.accumulating for layer in layers]
+    with _collecting(
+        layers, lambda layer: layer.training and layer.update_statistics
+    ) as collected:
+        try:
+            for layer in layers:
+                layer.accumulating = True
             yield
-    finally:
-        for layer, accumulator in zip(layers, outer, strict=True):
-            layer.accumulator = accumulator
-    for layer, moments in zip(layers, collected, strict=True):
-        layer.update(moments.mean, _variance(moments), moments.count)
+        finally:
+            for layer, accumulating in zip(layers, outer, strict=True):
+                layer.accumulating = accumulating
+    for layer, moments in collected.items():
+        layer.update(moments.mean, _unbiased(moments), moments.count)
 
 
 def recalibrate(
@@ -89,32 +85,23 @@ def recalibrate(
       forward: runs the model on one batch with the batch normaliser; by default
         `module(batch)` in evaluation mode.
     """
-    collected: dict[nn.Module, Moments] = {
-        layer: _empty(layer)
+    layers = [
+        layer
         for layer in running_layers(module)
         if isinstance(layer, BatchNorm | _BatchNorm) and layer.running_mean is not None
-    }
-
-    def collect(layer: nn.Module, inputs: Any, named: Any) -> None:
-        collected[layer].merge(_moments(layer, *inputs, **named))
-
-    with contextlib.ExitStack() as stack:
-        for layer in collected:
-            hook = layer.register_forward_pre_hook(collect, with_kwargs=True)
-            stack.callback(hook.remove)
-        stack.enter_context(torch.compiler.set_stance("force_eager"))
-        stack.enter_context(torch.no_grad())
-        stack.enter_context(_evaluating(module))
-        stack.enter_context(
-            batch_norm_mode(module, update=False, use_running_average=False)
-        )
+    ]
+    with (
+        torch.no_grad(),
+        _evaluating(module),
+        batch_norm_mode(module, update=False, use_running_average=False),
+        _collecting(layers, lambda layer: True) as collected,
+    ):
         for batch in batches:
             (forward or module)(batch)
     for layer, moments in collected.items():
-        _over_processes(layer, moments)
         if moments.count > 0:
             population = getattr(layer, "variance", "unbiased") == "population"
-            var = moments.m2 / moments.count if population else _variance(moments)
+            var = moments.m2 / moments.count if population else _unbiased(moments)
             layer.get_buffer("running_mean").copy_(moments.mean)
             layer.get_buffer("running_var").copy_(var)
 
@@ -132,6 +119,30 @@ def average_statistics(module: nn.Module) -> None:
                 buffer /= _processes()
 
 
+@contextlib.contextmanager
+def _collecting(
+    layers: Iterable[Any], wanted: Callable[[Any], bool]
+) -> Iterator[dict[Any, Moments]]:
+    """Yields the moments of the inputs of each layer's wanted forwards in the block.
+
+    After the block they are those of all processes.
+    """
+    collected = {layer: _empty(layer) for layer in layers}
+
+    def collect(layer: nn.Module, inputs: Any, named: Any) -> None:
+        if wanted(layer):
+            collected[layer].merge(_moments(layer, *inputs, **named))
+
+    with contextlib.ExitStack() as stack:
+        for layer in collected:
+            hook = layer.register_forward_pre_hook(collect, with_kwargs=True)
+            stack.callback(hook.remove)
+        stack.enter_context(torch.compiler.set_stance("force_eager"))
+        yield collected
+    for layer, moments in collected.items():
+        _over_processes(layer, moments)
+
+
 def _processes() -> int:
     return dist.get_world_size() if dist.is_initialized() else 1
 
@@ -141,13 +152,13 @@ def _empty(layer: Any) -> Moments:
     return Moments(zeros.sum(), zeros, zeros)
 
 
-def _variance(moments: Moments) -> Tensor:
+def _unbiased(moments: Moments) -> Tensor:
     return moments.m2 / (moments.count - 1).clamp(min=1)
 
 
 def _moments(layer: nn.Module, x: Tensor, mask: Tensor | None = None) -> Moments:
     """Returns the moments of one input of a layer, over its valid positions."""
-    valid = None
+    x, valid = x.detach(), None
     if isinstance(layer, BatchNorm):
         x, valid = layer.on_axis_1(x, mask)
     rows = x.double().movedim(1, -1)

@@ -33,7 +33,7 @@ class BatchNorm(nn.Module):
       channel_axis: 1, or -1 for the last axis.
       zero_centered_scale: the scale is 1 + weight, and weight starts at 0.
       sync: statistics over all processes; False: over the batch of this process.
-      accumulator: None, or what takes statistics instead (`moments.accumulate`).
+      accumulating: `moments.accumulate` moves the buffers later, not each forward now.
     """
 
     running_mean: Tensor
@@ -59,7 +59,7 @@ class BatchNorm(nn.Module):
         self.variance, self.channel_axis, self.sync = variance, channel_axis, sync
         self.zero_centered_scale = zero_centered_scale
         self.update_statistics = True
-        self.accumulator: Any = None
+        self.accumulating = False
         start = torch.zeros if zero_centered_scale else torch.ones
         self.weight = nn.Parameter(start(num_features))
         self.bias = nn.Parameter(torch.zeros(num_features))
@@ -170,8 +170,7 @@ class BatchNorm(nn.Module):
           mean, var: [C], the batch mean and unbiased variance; finite if count is 0.
           count: how many positions they are from; if none, nothing moves.
         """
-        if self.accumulator is not None:
-            self.accumulator.add(mean, var, count)
+        if self.accumulating:
             return
         n = count + (count == 0)
         if self.variance == "population":
