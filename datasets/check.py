@@ -43,7 +43,7 @@ def _broken(examples: Examples) -> Iterator[str]:
         numbers = range(first, min(first + _CHUNK, len(examples)))
         return [why for number in numbers if (why := _damage(examples, number))]
 
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
         for chunk in pool.map(lines, range(0, len(examples), _CHUNK)):
             yield from chunk
 

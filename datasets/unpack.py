@@ -58,7 +58,7 @@ class Labels:
         if self.synsets is None:
             raise UsageError(
                 f"{self.path} has the devkit's numbers; they need --synsets, a file "
-                "with the wnids in the order of these numbers (column WNID of meta.mat)."
+                "with the wnids in the order of these numbers (WNID in meta.mat)."
             )
         return [line.split()[0] for line in _lines(self.synsets)]
 

@@ -57,7 +57,7 @@ def eval_batches(
     numbers = _grain().MapDataset.range(len(dataset.examples))
     elements = numbers.map(_EvalElement(dataset))
     batches = elements.batch(batch_size, batch_fn=_collate)
-    stream = _background(batches, _Finish(dataset, batch_size), workers)
+    stream = _Stream(batches, _Finish(dataset, batch_size), workers)
     try:
         for batch, _ in stream:
             yield batch
@@ -84,15 +84,10 @@ class TrainBatches(Iterator[Batch]):
         endless = numbers.shuffle(seed=int(order)).repeat()
         elements = endless.random_map(_TrainElement(dataset), seed=int(augmentation))
         batches = elements.batch(batch_size, batch_fn=_collate)[start:]
-        self._streams = [_background(batches, _Finish(dataset, batch_size), workers)]
-        self._streams[0].start_prefetch()
-        weakref.finalize(self, _close, self._streams)
+        self._stream = _Stream(batches, _Finish(dataset, batch_size), workers)
 
     def __next__(self) -> Batch:
-        if not self._streams:
-            raise StopIteration
-        made: tuple[Batch, Bad] = next(self._streams[0])
-        batch, bad = made
+        batch, bad = next(self._stream)
         self.bad.update(bad)
         _check_share(self.bad, self._size)
         self.position += 1
@@ -100,7 +95,26 @@ class TrainBatches(Iterator[Batch]):
 
     def close(self) -> None:
         """Stops the threads and processes that make batches; there are no more then."""
-        _close(self._streams)
+        self._stream.close()
+
+
+class _Stream(Iterator[tuple[Batch, Bad]]):
+    """Batches that are being made in the background; it ends when it is closed.
+
+    It closes itself when nobody holds it, or at the latest when the interpreter ends:
+    left to themselves, grain's iterators complain when their modules are taken apart.
+    """
+
+    def __init__(self, batches: Any, finish: "_Finish", workers: int) -> None:
+        self._running = [_background(batches, finish, workers)]
+        self._running[0].start_prefetch()
+        self.close = weakref.finalize(self, _close, self._running)
+
+    def __next__(self) -> tuple[Batch, Bad]:
+        if not self._running:
+            raise StopIteration
+        made: tuple[Batch, Bad] = next(self._running[0])
+        return made
 
 
 @dataclasses.dataclass(frozen=True)
@@ -188,7 +202,7 @@ def _background(batches: Any, finish: _Finish, workers: int) -> Any:
             grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=2)
         )
     else:
-        threads = min(len(os.sched_getaffinity(0)), _MAX_THREADS)
+        threads = min(os.cpu_count() or 1, _MAX_THREADS)
         options = grain.ReadOptions(threads, prefetch_buffer_size=threads)
         made = batches.to_iter_dataset(options)
     ready = grain.experimental.ThreadPrefetchIterDataset(
@@ -202,13 +216,10 @@ def _grain() -> Any:
     return importlib.import_module("grain")
 
 
-def _close(streams: list[Any]) -> None:
-    """Closes a stream and forgets it, at the latest when the interpreter ends.
-
-    Left to itself, grain complains when the interpreter takes its modules apart.
-    """
-    while streams:
-        streams.pop().close()
+def _close(running: list[Any]) -> None:
+    """Closes the iterators in a list and empties it."""
+    while running:
+        running.pop().close()
 
 
 def _mark_flags_as_parsed() -> None:

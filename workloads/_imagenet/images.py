@@ -76,10 +76,15 @@ class Normalise:
     stddev: tuple[float, ...]
 
     def __call__(self, batch: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        images = batch["inputs"]
+        width = images.shape[2]
         scale = 1 / np.asarray(self.stddev, np.float32)
-        inputs = np.multiply(batch["inputs"], scale, dtype=np.float32)
-        inputs -= np.asarray(self.mean, np.float32) * scale
-        return {**batch, "inputs": inputs}
+        offset = np.asarray(self.mean, np.float32) * scale
+        # Row by row: NumPy is five times slower over a last axis of three channels.
+        rows = images.reshape(-1, 3 * width).astype(np.float32)
+        rows *= np.tile(scale, width)
+        rows -= np.tile(offset, width)
+        return {**batch, "inputs": rows.reshape(images.shape)}
 
 
 def encoded(example: Example) -> bytes:
@@ -161,7 +166,8 @@ def resize(image: Image, size: int) -> Image:
     """Resizes to a square: averages over whole blocks, then interpolates linearly.
 
     The blocks are as large as leaves the image at least `size` pixels high and wide;
-    without them, linear interpolation would skip pixels of large images.
+    without them, linear interpolation would skip pixels of large images. What does not
+    fill a block is cut off: less than half a pixel of the result on each side.
     """
     cv2 = _opencv()
     block = min(image.shape[:2]) // size

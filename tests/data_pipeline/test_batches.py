@@ -1,0 +1,210 @@
+"""The batches: complete, in a fixed order, the same for any number of workers."""
+
+import dataclasses
+import multiprocessing
+import subprocess
+import sys
+import threading
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from algorithmic_efficiency.data import (
+    BadExample,
+    Dataset,
+    Subset,
+    eval_batches,
+    train_batches,
+)
+from algorithmic_efficiency.errors import DataError
+
+
+@dataclasses.dataclass(frozen=True)
+class Pixels:
+    """An element of two fields; some numbers cannot be decoded."""
+
+    broken: tuple[int, ...] = ()
+
+    def __call__(self, number, rng):
+        if number in self.broken:
+            raise BadExample(f"image {number}", "is cut off")
+        pixels = np.full((2, 3), number, np.uint16)
+        if rng is not None:
+            pixels += rng.integers(0, 1000, pixels.shape, np.uint16) * 16
+        return {"inputs": pixels, "targets": np.asarray(number, np.int32)}
+
+
+def halve(batch):
+    return {**batch, "inputs": batch["inputs"].astype(np.float32) / 2}
+
+
+def numbers(size, broken=()):
+    return Dataset(range(size), Pixels(broken), halve)
+
+
+def take(stream, count):
+    try:
+        return [next(stream) for _ in range(count)]
+    finally:
+        stream.close()
+
+
+def assert_same(batches, expected):
+    assert len(batches) == len(expected)
+    for batch, wanted in zip(batches, expected, strict=True):
+        assert batch.keys() == wanted.keys() == {"inputs", "targets", "weights"}
+        for name in wanted:
+            assert batch[name].dtype == wanted[name].dtype
+            np.testing.assert_array_equal(batch[name], wanted[name])
+
+
+def test_workers_and_resuming_change_no_bit():
+    dataset = numbers(3000, broken=(5, 6, 700))
+    stream = train_batches(dataset, 700, seed=3)
+    expected = take(stream, 9)
+    assert stream.position == 9
+    assert set(stream.bad) == {"image 5", "image 6", "image 700"}
+    for workers in (1, 2):
+        stream = train_batches(dataset, 700, seed=3, workers=workers)
+        assert_same(take(stream, 9), expected)
+        assert set(stream.bad) == {"image 5", "image 6", "image 700"}
+    stream = train_batches(dataset, 700, seed=3, workers=2, start=6)
+    assert_same(take(stream, 3), expected[6:])
+    assert stream.position == 9
+    for start in (1, 8):
+        stream = train_batches(dataset, 700, seed=3, start=start)
+        assert_same(take(stream, 9 - start), expected[start:])
+
+
+def test_epochs_are_joined_complete_and_in_new_order():
+    batches = take(train_batches(numbers(50), 20, seed=0), 10)
+    seen = np.concatenate([batch["targets"] for batch in batches]).reshape(4, 50)
+    for epoch in seen:
+        assert sorted(epoch) == list(range(50))
+    assert not (seen[0] == seen[1]).all()
+    assert not (seen[0] == np.arange(50)).all()
+    assert all((batch["weights"] == np.ones(20, np.float32)).all() for batch in batches)
+    first, second = (
+        {b["targets"][k]: b["inputs"][k] for b in part for k in range(20)}
+        for part in (batches[:2], batches[5:7])
+    )
+    shared = first.keys() & second.keys()
+    assert shared and any((first[k] != second[k]).any() for k in shared)
+
+
+def test_seeds_differ_and_fit_any_size():
+    first, same, other, huge = (
+        take(train_batches(numbers(50), 20, seed=seed), 2) for seed in (1, 1, 2, 2**70)
+    )
+    assert_same(first, same)
+    for different in (other, huge):
+        assert (first[0]["targets"] != different[0]["targets"]).any()
+
+
+def test_batch_may_be_larger_than_the_split():
+    (batch,) = take(train_batches(numbers(3), 10, seed=0), 1)
+    assert sorted(Counter(batch["targets"].tolist()).values()) == [3, 3, 4]
+
+
+@pytest.mark.parametrize("batch_size", [1, 4, 10, 12, 40])
+def test_evaluation_counts_every_example_once(batch_size):
+    batches = list(eval_batches(numbers(12), batch_size))
+    assert {batch["inputs"].shape for batch in batches} == {(batch_size, 2, 3)}
+    joined = {name: np.concatenate([b[name] for b in batches]) for name in batches[0]}
+    padding = len(joined["targets"]) - 12
+    assert padding == -12 % batch_size
+    assert joined["targets"].tolist() == [*range(12)] + [0] * padding
+    assert joined["weights"].tolist() == [1.0] * 12 + [0.0] * padding
+    expected = np.r_[np.arange(12) / 2, np.zeros(padding)]
+    np.testing.assert_array_equal(joined["inputs"][:, 1, 2], expected.astype("float32"))
+
+
+def test_evaluation_with_workers_is_the_same_and_fails_the_same():
+    assert_same(
+        list(eval_batches(numbers(90), 20, workers=2)),
+        list(eval_batches(numbers(90), 20)),
+    )
+    for workers in (0, 1):
+        with pytest.raises(DataError, match="image 7 is cut off"):
+            list(eval_batches(numbers(90, broken=(7,)), 20, workers=workers))
+
+
+def test_bad_example_is_replaced_by_the_next_readable_one():
+    stream = train_batches(numbers(3000, broken=(41, 42)), 1000, seed=0)
+    batches = take(stream, 3)
+    counts = Counter(np.concatenate([b["targets"] for b in batches]).tolist())
+    assert counts.pop(43) == 3
+    assert set(counts.values()) == {1} and len(counts) == 2997
+    assert stream.bad == {"image 41": "is cut off", "image 42": "is cut off"}
+
+
+@pytest.mark.parametrize("broken", [(1, 2, 500, 800), (7, 8, 9, 10)])
+def test_too_many_bad_examples_end_the_training(broken):
+    stream = train_batches(numbers(3000, broken=broken), 500, seed=0)
+    with pytest.raises(DataError, match=r"4 of 3000 .* 0\.1% .* image \d+ is cut off"):
+        take(stream, 6)
+
+
+def test_three_bad_of_3000_in_many_epochs_are_three():
+    stream = train_batches(numbers(3000, broken=(1, 2, 3)), 3000, seed=0)
+    take(stream, 3)
+    assert len(stream.bad) == 3
+
+
+def test_subset_is_fixed_by_its_seed():
+    values = [str(k) for k in range(100)]
+    first, same, other = (Subset(values, 30, seed) for seed in (1, 1, 2))
+    drawn = [first[k] for k in range(len(first))]
+    assert drawn == [same[k] for k in range(30)] != [other[k] for k in range(30)]
+    assert len(set(drawn)) == 30 and drawn == sorted(drawn, key=int)
+
+
+def test_closing_stops_threads_and_processes():
+    before = {thread.name for thread in threading.enumerate()}
+    for workers in (0, 1):
+        stream = train_batches(numbers(100), 10, seed=0, workers=workers)
+        next(stream)
+        stream.close()
+        stream.close()
+        with pytest.raises(StopIteration):
+            next(stream)
+    assert multiprocessing.active_children() == []
+    left = {thread.name for thread in threading.enumerate()} - before
+    assert not [name for name in left if "thread-prefetch" in name]
+
+
+UNCLOSED = """
+from tests_batches import numbers, train_batches, eval_batches
+if __name__ == "__main__":
+    trained = train_batches(numbers(5000), 10, seed=0, workers={workers})
+    last = next(trained)
+    evaluated = eval_batches(numbers(5000), 10, workers={workers})
+    also = next(evaluated)
+"""
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_process_ends_quietly_without_closing(tmp_path, workers):
+    script = tmp_path / "script.py"
+    script.write_text(
+        UNCLOSED.replace("tests_batches", __name__).format(workers=workers)
+    )
+    folder = __file__.rsplit("/", 1)[0]
+    root = folder.rsplit("/", 2)[0]
+    done = subprocess.run(
+        [sys.executable, script],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={"PYTHONPATH": f"{folder}:{root}", "PATH": "/usr/bin:/bin"},
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_import_loads_nothing_heavy():
+    modules = "algorithmic_efficiency.data", "workloads._imagenet.data"
+    heavy = {"torch", "jax", "grain", "cv2", "absl", "tensorflow_datasets"}
+    code = f"import sys, {', '.join(modules)}; print({heavy!r} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout == "set()\n", done.stderr
