@@ -5,6 +5,7 @@ functions of the submission API. What the two frameworks share is here; importin
 loads neither of them.
 """
 
+import abc
 import dataclasses
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -79,24 +80,88 @@ class Settings:
 
 
 @dataclasses.dataclass(frozen=True)
-class Adapter:
-    """The part of a submission that is the same in both frameworks.
+class Step:
+    """What one training step is made from, besides the state that it changes.
 
     Attributes:
+      rate_factor: the schedule's factor on the learning rate.
+      logs: whether the step has to know its loss and gradient norm.
+    """
+
+    workload: Any
+    settings: Settings
+    batch: dict[str, spec.Tensor]
+    rng: spec.RandomState
+    rate_factor: float
+    logs: bool
+
+
+class Adapter(abc.ABC):
+    """The submission API over an optimizer; a framework supplies `start` and `step`.
+
+    Args:
       optimizer: makes the optimizer; its arguments are the framework's.
       batch_size: for all workloads, or a function of the workload's name.
       schedule: None keeps the learning rate, or leaves it to the optimizer.
     """
 
-    optimizer: Callable[..., Any]
-    batch_size: BatchSize
-    schedule: Schedule | None
+    def __init__(
+        self,
+        optimizer: Callable[..., Any],
+        batch_size: BatchSize,
+        schedule: Schedule | None,
+    ) -> None:
+        self.optimizer = optimizer
+        self._batch_size = batch_size
+        self._schedule = schedule
+
+    @abc.abstractmethod
+    def start(
+        self,
+        workload: Any,
+        params: spec.ParameterContainer,
+        hyperparameters: spec.Hyperparameters,
+    ) -> spec.OptimizerState:
+        """Returns the initial optimizer state."""
+
+    @abc.abstractmethod
+    def step(
+        self,
+        step: Step,
+        optimizer_state: spec.OptimizerState,
+        params: spec.ParameterContainer,
+        model_state: spec.ModelAuxiliaryState,
+    ) -> tuple[spec.UpdateReturn, tuple[spec.Tensor, spec.Tensor]]:
+        """Returns the new (optimizer state, params, model state), and two scalars.
+
+        These are the mean loss and the norm of its gradient before clipping.
+        """
+
+    def functions(self) -> Submission:
+        """Returns the functions of the submission API."""
+        return Submission(
+            self.get_batch_size,
+            self.init_optimizer_state,
+            self.update_params,
+            self.data_selection,
+        )
 
     def get_batch_size(self, workload_name: str) -> int:
         """Returns the number of examples of a step, over all devices."""
-        if callable(self.batch_size):
-            return self.batch_size(workload_name)
-        return self.batch_size
+        if callable(self._batch_size):
+            return self._batch_size(workload_name)
+        return self._batch_size
+
+    def init_optimizer_state(
+        self,
+        workload: Any,
+        model_params: spec.ParameterContainer,
+        model_state: spec.ModelAuxiliaryState,
+        hyperparameters: spec.Hyperparameters,
+        rng: spec.RandomState,
+    ) -> spec.OptimizerState:
+        """Returns the initial optimizer state."""
+        return self.start(workload, model_params, hyperparameters)
 
     def data_selection(  # noqa: PLR0917 - the submission API
         self,
@@ -112,16 +177,36 @@ class Adapter:
         """Returns the next batch of the queue."""
         return next(input_queue)
 
-    def rate_factor(
+    def update_params(  # noqa: PLR0917 - the submission API
         self,
         workload: Any,
+        current_param_container: spec.ParameterContainer,
+        current_params_types: spec.ParameterTypeTree,
+        model_state: spec.ModelAuxiliaryState,
         hyperparameters: spec.Hyperparameters,
+        batch: dict[str, spec.Tensor],
+        loss_type: spec.LossType,
+        optimizer_state: spec.OptimizerState,
+        eval_results: list[tuple[int, dict[str, float]]],
         global_step: int,
-    ) -> float:
-        """Returns the schedule's factor in this step, 1 without a schedule."""
-        if self.schedule is None:
-            return 1.0
-        return self.schedule(global_step, workload.step_hint, hyperparameters)
+        rng: spec.RandomState,
+    ) -> spec.UpdateReturn:
+        """Makes one step; what it is given is changed in place or used up."""
+        factor = 1.0
+        if self._schedule is not None:
+            factor = self._schedule(global_step, workload.step_hint, hyperparameters)
+        settings = Settings.of(hyperparameters)
+        logs = logs_at(global_step)
+        result, (loss, grad_norm) = self.step(
+            Step(workload, settings, batch, rng, factor, logs),
+            optimizer_state,
+            current_param_container,
+            model_state,
+        )
+        if logs and workload.metrics_logger is not None:
+            scalars = {"loss": float(loss), "grad_norm": float(grad_norm)}
+            workload.metrics_logger.append_scalar_metrics(scalars, global_step)
+        return result
 
 
 def logs_at(global_step: int) -> bool:
@@ -131,12 +216,3 @@ def logs_at(global_step: int) -> bool:
     every 500th.
     """
     return global_step % (10 if global_step <= 100 else 500) == 0
-
-
-def log(
-    workload: Any, global_step: int, loss: spec.Tensor, grad_norm: spec.Tensor
-) -> None:
-    """Hands loss and gradient norm to the metrics logger, if there is one."""
-    if workload.metrics_logger is not None:
-        scalars = {"loss": float(loss), "grad_norm": float(grad_norm)}
-        workload.metrics_logger.append_scalar_metrics(scalars, global_step)

@@ -33,61 +33,47 @@ def from_optimizer(
       batch_size: for all workloads, or a function of the workload's name.
       schedule: `schedule(step, steps, hyperparameters)`, a factor on every update.
     """
-    adapter = JaxAdapter(optimizer, batch_size, schedule)
-    return adapters.Submission(
-        adapter.get_batch_size,
-        adapter.init_optimizer_state,
-        adapter.update_params,
-        adapter.data_selection,
-    )
+    return JaxAdapter(optimizer, batch_size, schedule).functions()
 
 
 class JaxAdapter(adapters.Adapter):
-    """The functions of a submission that JAX is needed for."""
+    """Its optimizer state is (state of the transformation, compiled step)."""
 
-    def init_optimizer_state(
+    def start(
         self,
         workload: Any,
-        model_params: spec.ParameterContainer,
-        model_state: spec.ModelAuxiliaryState,
+        params: spec.ParameterContainer,
         hyperparameters: spec.Hyperparameters,
-        rng: spec.RandomState,
     ) -> spec.OptimizerState:
-        """Returns (state of the transformation, compiled training step)."""
+        """Returns a state that shares no memory with the parameters."""
         transform = optax.with_extra_args_support(
             self.optimizer(hyperparameters, workload.step_hint)
         )
-        # Copies, since some states begin with the parameters themselves and a step may
-        # reuse a buffer only once.
-        state = jax.tree.map(jax.numpy.copy, transform.init(model_params))
-        state = jax_sharding_utils.replicate(state)
-        settings = adapters.Settings.of(hyperparameters)
-        return state, compiled_step(workload, transform, settings)
-
-    def update_params(  # noqa: PLR0917 - the submission API
-        self,
-        workload: Any,
-        current_param_container: spec.ParameterContainer,
-        current_params_types: spec.ParameterTypeTree,
-        model_state: spec.ModelAuxiliaryState,
-        hyperparameters: spec.Hyperparameters,
-        batch: dict[str, spec.Tensor],
-        loss_type: spec.LossType,
-        optimizer_state: spec.OptimizerState,
-        eval_results: list[tuple[int, dict[str, float]]],
-        global_step: int,
-        rng: spec.RandomState,
-    ) -> spec.UpdateReturn:
-        """Makes one step; the arrays that are given in are used up."""
-        state, step = optimizer_state
-        factor = self.rate_factor(workload, hyperparameters, global_step)
-        carry, scalars = step(
-            (current_param_container, model_state, state), batch, rng, factor
+        # Copies, since some states begin with the parameters themselves, and a step may
+        # reuse a buffer only once. The dtype makes weak types strong, as a step does.
+        state = jax.tree.map(
+            lambda x: jax.numpy.array(x, dtype=x.dtype), transform.init(params)
         )
-        if adapters.logs_at(global_step):
-            adapters.log(workload, global_step, *scalars)
+        settings = adapters.Settings.of(hyperparameters)
+        return (
+            jax_sharding_utils.replicate(state),
+            compiled_step(workload, transform, settings),
+        )
+
+    def step(
+        self,
+        step: adapters.Step,
+        optimizer_state: spec.OptimizerState,
+        params: spec.ParameterContainer,
+        model_state: spec.ModelAuxiliaryState,
+    ) -> tuple[spec.UpdateReturn, tuple[spec.Tensor, spec.Tensor]]:
+        """Uses up the arrays of the three states."""
+        state, function = optimizer_state
+        carry, scalars = function(
+            (params, model_state, state), step.batch, step.rng, step.rate_factor
+        )
         params, model_state, state = carry
-        return (state, step), params, model_state
+        return ((state, function), params, model_state), scalars
 
 
 def compiled_step(

@@ -39,70 +39,49 @@ def from_optimizer(
       schedule: `schedule(step, steps, hyperparameters)`, a factor on the learning rate
         of every parameter group.
     """
-    adapter = PyTorchAdapter(optimizer, batch_size, schedule)
-    return adapters.Submission(
-        adapter.get_batch_size,
-        adapter.init_optimizer_state,
-        adapter.update_params,
-        adapter.data_selection,
-    )
+    return PyTorchAdapter(optimizer, batch_size, schedule).functions()
 
 
 class PyTorchAdapter(adapters.Adapter):
-    """The functions of a submission that PyTorch is needed for."""
+    """Its optimizer state is {'optimizer': optimizer}."""
 
-    def init_optimizer_state(
+    def start(
         self,
         workload: Any,
-        model_params: spec.ParameterContainer,
-        model_state: spec.ModelAuxiliaryState,
+        params: spec.ParameterContainer,
         hyperparameters: spec.Hyperparameters,
-        rng: spec.RandomState,
     ) -> spec.OptimizerState:
-        """Returns {'optimizer': optimizer}; its groups remember their initial rate."""
-        optimizer = self.optimizer(model_params, hyperparameters, workload.step_hint)
+        """Returns the optimizer, whose groups remember their initial rate."""
+        optimizer = self.optimizer(params, hyperparameters, workload.step_hint)
         for group in optimizer.param_groups:
             group["initial_lr"] = group["lr"]
         return {"optimizer": optimizer}
 
-    def update_params(  # noqa: PLR0917 - the submission API
+    def step(
         self,
-        workload: Any,
-        current_param_container: spec.ParameterContainer,
-        current_params_types: spec.ParameterTypeTree,
-        model_state: spec.ModelAuxiliaryState,
-        hyperparameters: spec.Hyperparameters,
-        batch: dict[str, spec.Tensor],
-        loss_type: spec.LossType,
+        step: adapters.Step,
         optimizer_state: spec.OptimizerState,
-        eval_results: list[tuple[int, dict[str, float]]],
-        global_step: int,
-        rng: spec.RandomState,
-    ) -> spec.UpdateReturn:
-        """Makes one step, in place."""
-        model, optimizer = current_param_container, optimizer_state["optimizer"]
-        settings = adapters.Settings.of(hyperparameters)
-        logs = adapters.logs_at(global_step)
+        params: spec.ParameterContainer,
+        model_state: spec.ModelAuxiliaryState,
+    ) -> tuple[spec.UpdateReturn, tuple[spec.Tensor, spec.Tensor]]:
+        """Updates the module in place; the norm is None where nobody needs it."""
+        optimizer = optimizer_state["optimizer"]
         scalars: tuple[Any, Any] = (None, None)
 
         def closure() -> spec.Tensor:
             nonlocal model_state, scalars
             optimizer.zero_grad()
-            losses, model_state = settings.losses(
-                workload, model, model_state, batch, rng
+            losses, model_state = step.settings.losses(
+                step.workload, params, model_state, step.batch, step.rng
             )
             loss = backward(losses)
-            grad_norm = clip(model, settings.grad_clip, measure=logs)
-            scalars = (loss, grad_norm)
+            scalars = (loss, clip(params, step.settings.grad_clip, measure=step.logs))
             return loss
 
-        factor = self.rate_factor(workload, hyperparameters, global_step)
         for group in optimizer.param_groups:
-            group["lr"] = group["initial_lr"] * factor
+            group["lr"] = group["initial_lr"] * step.rate_factor
         optimizer.step(closure)
-        if logs:
-            adapters.log(workload, global_step, *scalars)
-        return optimizer_state, model, model_state
+        return (optimizer_state, params, model_state), scalars
 
 
 def backward(losses: dict[str, spec.Tensor]) -> spec.Tensor:
@@ -114,7 +93,7 @@ def backward(losses: dict[str, spec.Tensor]) -> spec.Tensor:
     """
     summed = losses["summed"]
     n_valid = torch.as_tensor(losses["n_valid_examples"], device=summed.device)
-    if not torch.distributed.is_initialized():
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
         loss = summed / n_valid
         loss.backward()
         return loss.detach()

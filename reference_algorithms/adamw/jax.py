@@ -1,25 +1,17 @@
 """AdamW (Loshchilov and Hutter, 2019), linear warm-up and cosine decay."""
 
-from typing import Any
-
 import optax
 
 from algorithmic_efficiency.adapters.jax import from_optimizer
 from reference_algorithms._common import batch_sizes, schedules
 
-
-def optimizer(hyperparameters: Any, steps: int) -> optax.GradientTransformation:
-    """Returns optax's AdamW."""
-    return optax.adamw(
-        hyperparameters.learning_rate,
-        b1=1.0 - hyperparameters.one_minus_beta1,
-        b2=hyperparameters.beta2,
-        weight_decay=hyperparameters.weight_decay,
-    )
-
-
 get_batch_size, init_optimizer_state, update_params, data_selection = from_optimizer(
-    optimizer,
+    lambda hp, steps: optax.adamw(
+        hp.learning_rate,
+        b1=1.0 - hp.one_minus_beta1,
+        b2=hp.beta2,
+        weight_decay=hp.weight_decay,
+    ),
     batch_size=batch_sizes.get_batch_size,
     schedule=schedules.warmup_cosine,
 )

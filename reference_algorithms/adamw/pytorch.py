@@ -1,28 +1,18 @@
 """AdamW (Loshchilov and Hutter, 2019), linear warm-up and cosine decay."""
 
-from typing import Any
-
 import torch
 
 from algorithmic_efficiency.adapters.pytorch import from_optimizer
 from reference_algorithms._common import batch_sizes, schedules
 
-
-def optimizer(
-    model: torch.nn.Module, hyperparameters: Any, steps: int
-) -> torch.optim.Optimizer:
-    """Returns PyTorch's AdamW, one kernel for all operations of a parameter."""
-    return torch.optim.AdamW(
-        model.parameters(),
-        lr=hyperparameters.learning_rate,
-        betas=(1.0 - hyperparameters.one_minus_beta1, hyperparameters.beta2),
-        weight_decay=hyperparameters.weight_decay,
-        fused=True,
-    )
-
-
 get_batch_size, init_optimizer_state, update_params, data_selection = from_optimizer(
-    optimizer,
+    lambda model, hp, steps: torch.optim.AdamW(
+        model.parameters(),
+        lr=hp.learning_rate,
+        betas=(1.0 - hp.one_minus_beta1, hp.beta2),
+        weight_decay=hp.weight_decay,
+        fused=True,
+    ),
     batch_size=batch_sizes.get_batch_size,
     schedule=schedules.warmup_cosine,
 )

@@ -120,21 +120,13 @@ def test_schedule_receives_step_hint_and_hyperparameters(framework):
     np.testing.assert_allclose(got["fc.weight"], only["fc.weight"], rtol=1e-6)
 
 
-class Recorder:
-    def __init__(self):
-        self.rows = {}
-
-    def append_scalar_metrics(self, metrics, global_step):
-        self.rows[global_step] = metrics
-
-
 @pytest.mark.parametrize("clip", [{}, {"grad_clip": 1e-3}], ids=["free", "clipped"])
 def test_loss_and_unclipped_norm_are_logged(clip):
     hp, batches = linear.hyperparameters(**clip), list(linear.make_batches(21))
     logged = {}
     for framework in FRAMEWORKS:
         workload = linear.make_workload(framework)
-        workload.attach_metrics_logger(Recorder())
+        workload.attach_metrics_logger(linear.Recorder())
         linear.train(sgd(framework), workload, framework, hp, batches)
         logged[framework] = workload.metrics_logger.rows
     assert list(logged["pytorch"]) == list(logged["jax"]) == [0, 10, 20]
