@@ -1,11 +1,11 @@
 """A tiny real workload in both frameworks, and a loop that trains on it."""
 
 import collections
-import importlib
 from pathlib import Path
 
 import numpy as np
 
+from algorithmic_efficiency import registry, submission
 from algorithmic_efficiency.backends import base
 from algorithmic_efficiency.data import Folders
 from algorithmic_efficiency.initializers import Normal
@@ -64,27 +64,27 @@ class Recorder:
         self.rows[global_step] = metrics
 
 
-def load(path, framework):
-    """Returns the submission in `path`/`framework`.py, a folder from the root."""
-    return importlib.import_module(f"{path.replace('/', '.')}.{framework}")
+def load(folder, framework):
+    """Returns the submission in a folder of the repository, checked at the door."""
+    return submission.load(registry.ROOT / folder / f"{framework}.py")
 
 
 def hyperparameters(**values):
     return collections.namedtuple("Hyperparameters", values)(**values)
 
 
-def train(submission, workload, framework, hp=None, batches=None):
+def train(algorithm, workload, framework, hp=None, batches=None):
     """Returns canonical parameters and statistics after a step on every batch."""
     backend = base.make(framework)
     rng = backend.make_rng((1, 2))
     params, state = workload.init_model_fn(rng)
-    optimizer_state = submission.init_optimizer_state(workload, params, state, hp, rng)
+    optimizer_state = algorithm.init_optimizer_state(workload, params, state, hp, rng)
     queue = map(workload.place, batches or make_batches())
     for step in range(STEPS if batches is None else len(batches)):
-        batch = submission.data_selection(
+        batch = algorithm.data_selection(
             workload, queue, optimizer_state, params, state, hp, step, rng
         )
-        optimizer_state, params, state = submission.update_params(
+        optimizer_state, params, state = algorithm.update_params(
             workload=workload,
             current_param_container=params,
             current_params_types=workload.model_params_types,

@@ -3,11 +3,12 @@
 import functools
 import json
 import math
-from pathlib import Path
 
 import linear_workload as linear
 import numpy as np
 import pytest
+
+from algorithmic_efficiency import registry
 
 FRAMEWORKS = ("pytorch", "jax")
 SGD = {
@@ -121,7 +122,7 @@ def test_both_frameworks_make_the_same_ten_updates_with_batch_norm(algorithm):
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_default_point_lies_in_the_search_space(algorithm):
-    folder = Path("reference_algorithms", algorithm)
+    folder = registry.ROOT / "reference_algorithms" / algorithm
     space = json.loads((folder / "tuning_search_space.json").read_text())
     (point,) = json.loads((folder / "default_hyperparameters.json").read_text())
     assert set(ALGORITHMS[algorithm]) == set(point) <= set(space)
