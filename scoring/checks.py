@@ -1,0 +1,164 @@
+"""Checks at the door: what may be scored together, and what is missing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from algorithmic_efficiency.errors import UsageError
+from scoring.benchmark import Benchmark, Workload, from_run, nearest
+from scoring.evaluations import Trial
+from scoring.table import Cells
+
+HOST_KEYS = {"host", "hostname", "node"}  # two equal machines differ in their name
+
+
+def refuse_mixtures(trials: Sequence[Trial]) -> None:
+    """Raise UsageError if runs differ in what makes their times comparable."""
+    kinds: tuple[tuple[str, Callable[[Trial], Any]], ...] = (
+        ("scale", lambda trial: trial.scale),
+        ("tuning ruleset", lambda trial: trial.run.get("tuning_ruleset")),
+    )
+    for what, value in kinds:
+        _refuse(what, [(trial, value(trial)) for trial in trials])
+    for record in ("versions", "hardware"):
+        records = [(t, t.run[record]) for t in trials if _is_record(t.run.get(record))]
+        for key in sorted({key for _, found in records for key in found} - HOST_KEYS):
+            values = [(trial, found.get(key)) for trial, found in records]
+            _refuse(f"{record} ({key})", values)
+
+
+def refuse_duplicates(trials: Sequence[Trial], published: bool) -> None:
+    """Raise UsageError if one submission has two runs for one place."""
+    places: dict[Any, Trial] = {}
+    frameworks: dict[Any, Trial] = {}
+    for trial in trials:
+        cell = (trial.submission, trial.workload)
+        other = frameworks.setdefault(cell, trial)
+        if other.framework != trial.framework:
+            raise UsageError(
+                f"Submission {trial.submission} has runs of {trial.workload} in two "
+                f"frameworks, {other.path} and {trial.path}; keep one of them."
+            )
+        if published:
+            continue
+        other = places.setdefault((*cell, trial.study, trial.trial), trial)
+        if other is not trial:
+            raise UsageError(
+                f"Submission {trial.submission} has two runs of {trial.study}, "
+                f"{trial.workload}, trial {trial.trial}: {other.path} and "
+                f"{trial.path}; keep one, or give the submissions different names."
+            )
+
+
+def define(
+    trials: Sequence[Trial], benchmark: Benchmark, problems: list[str]
+) -> dict[str, Workload]:
+    """Return the definition of every workload that was run.
+
+    Mini workloads bring theirs in run.json; a workload without a known target is left
+    out, which is added to `problems`.
+    """
+    definitions: dict[str, Workload] = {}
+    for trial in trials:
+        known = benchmark.definitions.get(trial.workload)
+        carried = from_run(trial.workload, trial.run)
+        found = definitions.setdefault(trial.workload, known or carried)  # type: ignore[arg-type]  # None is removed below
+        if found and carried and carried.validation != found.validation:
+            problems.append(
+                f"{trial.path}: its run.json gives the validation target "
+                f"{carried.validation:g}, but {found.validation:g} is used."
+            )
+        if not found and carried:
+            definitions[trial.workload] = carried
+    for name in [name for name, found in definitions.items() if not found]:
+        del definitions[name]
+        path = next(trial.path for trial in trials if trial.workload == name)
+        problems.append(
+            f"{path}: unknown workload {name}, and no target in a run.json; left out. "
+            f"The nearest known one is {nearest(name, benchmark.definitions)}."
+        )
+    return {name: _with_origin(w, trials) for name, w in definitions.items()}
+
+
+def missing_parts(
+    cells: Cells,
+    submissions: Sequence[str],
+    workloads: Sequence[str],
+    expected: tuple[int | None, int | None],
+) -> list[str]:
+    """Return a sentence for every workload, study or trial that the rules expect."""
+    studies, trials = expected
+    problems = []
+    for submission in submissions:
+        for workload in workloads:
+            found = cells.get((submission, workload), {})
+            if not found:
+                problems.append(
+                    f"{submission}: no run of {workload}; counts as not reached."
+                )
+                continue
+            if studies is not None and len(found) != studies:
+                problems.append(
+                    f"{submission}: {workload} has {len(found)} studies instead of "
+                    f"{studies}; the median is over those."
+                )
+            odd = [f"{j}: {len(t)}" for j, t in found.items() if len(t) != trials]
+            if trials is not None and odd:
+                problems.append(
+                    f"{submission}: {workload} has not {trials} trials in every study "
+                    f"({', '.join(odd)}); a study's time is over those it has."
+                )
+    return problems
+
+
+def trial_problems(trials: Sequence[Trial], cells: dict[str, Workload]) -> list[str]:
+    """Return a sentence for every trial that could not be used, or was repaired."""
+    problems = []
+    for trial in trials:
+        workload = cells.get(trial.workload)
+        name = f"validation/{workload.metric}" if workload else ""
+        if workload and trial.columns and name not in trial.columns:
+            trial.unusable = trial.unusable or f"has no column {name}"
+        if trial.unusable:
+            problems.append(f"{trial.path}: {trial.unusable}; counts as a miss.")
+        problems += [f"{trial.path}: {note}." for note in trial.notes]
+    return problems
+
+
+def _with_origin(workload: Workload, trials: Sequence[Trial]) -> Workload:
+    """Return a definition with an origin: the worst first evaluation, if none is given.
+
+    Only losses lack a natural origin; the ladder and the reasons need one.
+    """
+    if workload.origin is not None:
+        return workload
+    runs = [trial for trial in trials if trial.workload == workload.name]
+    columns = [trial.column(f"validation/{workload.metric}") for trial in runs]
+    first = [v[0] for v in columns if v.size and np.isfinite(v[0])]
+    pick = min if workload.maximize else max
+    return replace(workload, origin=float(pick(first)) if first else workload.origin)
+
+
+def _refuse(what: str, values: list[tuple[Trial, Any]]) -> None:
+    """Raise UsageError if two runs have different values, naming them."""
+    first: dict[str, Trial] = {}
+    for trial, value in values:
+        if value is not None:
+            first.setdefault(json.dumps(value, sort_keys=True, default=str), trial)
+    if len(first) > 1:
+        (a, left), (b, right), *_ = first.items()
+        raise UsageError(
+            f"The runs differ in {what}, so their times cannot be put into one score: "
+            f"{left.path} has {a} and {right.path} has {b}. Score them apart, or look "
+            "at both with `python -m scoring.compare`."
+        )
+
+
+def _is_record(value: Any) -> bool:
+    """Tell whether a part of run.json is an object with something in it."""
+    return isinstance(value, dict) and bool(value)

@@ -1,0 +1,67 @@
+"""What differs between two sets of runs: hyperparameters, versions, hardware."""
+
+from __future__ import annotations
+
+import html
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from scoring.evaluations import Trial
+from scoring.outputs import jsonable
+
+Results = dict[str, Any]
+
+
+def find_differences(trials: Sequence[Trial], names: tuple[str, str]) -> list[Results]:
+    """Return a row for every setting whose values are not the same on both sides."""
+    sides = [
+        _values([trial for trial in trials if trial.submission == name])
+        for name in names
+    ]
+    rows = []
+    for what in sorted({*sides[0], *sides[1]}):
+        values = [side.get(what, set()) for side in sides]
+        if values[0] != values[1]:
+            shown = [_shorten(found) for found in values]
+            rows.append({"what": what, names[0]: shown[0], names[1]: shown[1]})
+    return rows
+
+
+def _values(trials: Sequence[Trial]) -> dict[str, set[str]]:
+    """Return all values of hyperparameters, versions and hardware by their names."""
+    found: dict[str, set[str]] = {}
+    for trial in trials:
+        parts: Mapping[str, Any] = {
+            "hyperparameter": trial.hyperparameters,
+            "version": trial.run.get("versions"),
+            "hardware": trial.run.get("hardware"),
+            "run": {"framework": trial.framework, "scale": trial.scale},
+        }
+        for part, record in parts.items():
+            for key, value in (record if isinstance(record, dict) else {}).items():
+                word = json.dumps(jsonable(value), sort_keys=True, default=str)
+                found.setdefault(f"{part} {key}", set()).add(word)
+    return found
+
+
+def _shorten(values: set[str]) -> str:
+    """Return a few values."""
+    shown = sorted(values)
+    return ", ".join(shown[:3]) + (", ..." if len(shown) > 3 else "") or "none"
+
+
+def section(differences: list[Results], names: tuple[str, str]) -> str:
+    """Return the differences as a section of the page."""
+    rows = "".join(
+        "<tr>"
+        + "".join(f"<td>{html.escape(row[key])}</td>" for key in ("what", *names))
+        + "</tr>"
+        for row in differences
+    )
+    head = "".join(f"<th scope='col'>{html.escape(n)}</th>" for n in ("What", *names))
+    return (
+        "<section><h2>What differs</h2><div class='scroll' tabindex='0' role='region' "
+        f"aria-label='Differences'><table><thead><tr>{head}</tr></thead>"
+        f"<tbody>{rows}</tbody></table></div></section>"
+    )

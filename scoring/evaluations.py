@@ -1,0 +1,172 @@
+"""One trial and its evaluations: parsed, repaired where they must be, and checked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+KEPT = (
+    "score",
+    "accumulated_submission_time",
+    "accumulated_eval_time",
+    "accumulated_logging_time",
+    "global_step",
+)
+
+
+@dataclass
+class Trial:
+    """One training run: where it belongs, its evaluations, and what was odd about it.
+
+    `columns` holds a float64 array [evaluations] per measurement; it is empty when
+    nothing could be read, and `unusable` then says why. `run` is `run.json` or {}.
+    """
+
+    submission: str
+    study: str
+    workload: str
+    framework: str
+    trial: int
+    path: str
+    columns: dict[str, Floats] = field(default_factory=dict)
+    run: dict[str, Any] = field(default_factory=dict)
+    hyperparameters: Any = None
+    notes: list[str] = field(default_factory=list)
+    unusable: str = ""
+
+    def column(self, name: str) -> Floats:
+        """Return one measurement, empty if the trial has none."""
+        return self.columns.get(name, np.empty(0))
+
+    @property
+    def seconds(self) -> Floats:
+        """The submission clock at each evaluation."""
+        name = "score" if "score" in self.columns else "accumulated_submission_time"
+        return self.column(name)
+
+    @property
+    def steps(self) -> Floats:
+        """The global step at each evaluation."""
+        return self.column("global_step")
+
+    @property
+    def scale(self) -> str:
+        """Full or mini: of the run record, otherwise of the workload's name."""
+        mini = self.workload.endswith("_mini")
+        return str(self.run.get("scale") or ("mini" if mini else "full"))
+
+
+def read_evaluations(path: Path, trial: Trial, published: bool) -> None:
+    """Fill the trial's columns from its CSV file; repair rows, note every repair."""
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
+    except FileNotFoundError:
+        trial.unusable = "has no eval_measurements.csv"
+        return
+    if lines.pop():
+        trial.notes.append(f"last line {len(lines) + 1} is cut off and left out")
+    header = lines[0].split(",") if lines else []
+    fields = len(header)
+    rows = [(n, line) for n, line in enumerate(lines[1:], 2) if line]
+    cut = [n for n, line in rows if line.count(",") != fields - 1]
+    if cut:
+        trial.notes.append(f"line {_list(cut)}: wrong number of fields, left out")
+        rows = [(n, line) for n, line in rows if n not in cut]
+    if not rows:
+        trial.unusable = "has an eval_measurements.csv without any evaluation"
+        return
+    cells = ",".join([line for _, line in rows]).split(",")
+    for place, name in enumerate(header):
+        metric = name.startswith("validation/") and name != "validation/num_examples"
+        if metric or name in KEPT:
+            column = cells[place::fields]
+            clock = name in ("score", "accumulated_submission_time")
+            parse = pandas_float if published and clock else float
+            try:
+                trial.columns[name] = np.array(list(map(parse, column)))
+            except ValueError:
+                numbers = [n for n, _ in rows]
+                trial.columns[name] = _repaired(name, column, numbers, trial)
+    for label, values in (("step", trial.steps), ("submission time", trial.seconds)):
+        if not values.size:
+            trial.unusable = f"has no column for the {label}"
+
+
+def _repaired(name: str, column: list[str], lines: list[int], trial: Trial) -> Floats:
+    """Return text as numbers; what is not a number becomes NaN, with a note."""
+    values = []
+    for line, text in zip(lines, column, strict=True):
+        try:
+            values.append(float(text or "nan"))
+        except ValueError:
+            values.append(np.nan)
+            trial.notes.append(f"line {line}: {name} is {text!r}, not a number")
+    return np.array(values)
+
+
+def pandas_float(text: str) -> float:
+    """Parse a plain decimal as pandas 2 does, up to one unit in the last place off.
+
+    The public tool reads with it; its published times carry that last digit. Source:
+    `precise_xstrtod`, which adds 17 digits in floating point and divides once.
+    """
+    whole, _, fraction = text.partition(".")
+    if not (whole + fraction).isdigit():
+        return float(text)
+    digits = (whole + fraction).lstrip("0")[:17]
+    number = 0.0
+    for digit in digits:
+        number = number * 10.0 + int(digit)
+    places = len(digits) - len((whole + fraction).lstrip("0")) + len(fraction)
+    return number / 10.0**places if places >= 0 else number * 10.0**-places
+
+
+def check_clock(trial: Trial) -> None:
+    """Put evaluations in the order of their steps and see that time makes sense."""
+    lost = ~(np.isfinite(trial.seconds) & np.isfinite(trial.steps))
+    if lost.any():
+        trial.notes.append(f"{lost.sum()} evaluation(s) without time or step, left out")
+        _take(trial, np.flatnonzero(~lost))
+    if (np.diff(trial.steps) <= 0).any():
+        _order(trial)
+    seconds = trial.seconds
+    if not seconds.size:
+        trial.unusable = "has no evaluation with a time and a step"
+    elif seconds.min() < 0:
+        trial.unusable = f"has a negative submission time ({seconds.min():g} s)"
+    elif (np.diff(seconds) < 0).any():
+        step = trial.steps[np.argmax(np.diff(seconds) < 0)]
+        trial.unusable = f"has a clock that runs backwards after step {step:g}"
+
+
+def _order(trial: Trial) -> None:
+    """Order the evaluations by step; of a step that was repeated the last row counts.
+
+    If the clock does not follow that order, the run was restarted from a checkpoint:
+    then evaluations that the restart went back behind are lost work and left out.
+    """
+    backwards = trial.steps[::-1]
+    _, last = np.unique(backwards, return_index=True)
+    rows = backwards.size - 1 - last
+    if (np.diff(trial.seconds[rows]) < 0).any():
+        later = np.minimum.accumulate(np.append(np.inf, backwards[:-1]))[::-1]
+        rows = np.flatnonzero(trial.steps < later)
+    left_out = trial.steps.size - rows.size
+    trial.notes.append(f"steps repeated or out of order; {left_out} row(s) left out")
+    _take(trial, rows)
+
+
+def _take(trial: Trial, rows: NDArray[np.intp]) -> None:
+    """Keep these evaluations, in this order."""
+    trial.columns = {name: values[rows] for name, values in trial.columns.items()}
+
+
+def _list(numbers: list[int]) -> str:
+    """Return a few numbers for a message."""
+    return ", ".join(map(str, numbers[:5])) + (" ..." if len(numbers) > 5 else "")

@@ -1,0 +1,178 @@
+"""Write results for machines (CSV, JSON), for a README (Markdown), and for later.
+
+In CSV files a miss is `inf` and an unknown number is empty; in JSON both are null.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from algorithmic_efficiency.errors import StorageError, UsageError
+from scoring.evaluations import Trial
+
+Results = dict[str, Any]
+
+CSV_TABLES = (
+    "scores",
+    "workloads",
+    "comparisons",
+    "profiles",
+    "stability",
+    "tuning",
+)
+FILE_NAMES = {"profiles": "performance_profiles"}
+
+
+def write_tables(results: Results, folder: Path) -> None:
+    """Write one CSV file per table, results.json, and the tables in Markdown."""
+    for name in CSV_TABLES:
+        _write_csv(folder / f"{FILE_NAMES.get(name, name)}.csv", results[name])
+    write_times(results, folder)
+    text = json.dumps(jsonable(results))
+    (folder / "results.json").write_text(text + "\n")
+    (folder / "tables.md").write_text(markdown(results))
+
+
+def write_times(results: Results, folder: Path) -> None:
+    """Write the times to target, and what every trial did."""
+    _write_csv(folder / "time_to_targets.csv", _pivot(results))
+    _write_csv(folder / "trials.csv", results["trials"])
+
+
+def markdown(results: Results) -> str:
+    """Return the leaderboard and the times to target as Markdown tables."""
+    settings = results["settings"]
+    lines = [
+        f"Scores by AlgoPerf {settings['benchmark_version']} ({settings['rules']} "
+        f"rules, {settings['scale']} scale, {settings['ruleset']} tuning), "
+        f"{len(settings['workloads'])} workloads; 95 % intervals in brackets. "
+        "Entries that share a letter are not resolved by these data.",
+        "",
+    ]
+    head = ["rank", "submission", "score", "group", "targets reached"]
+    head.append(f"speed-up over {settings['reference']}")
+    body = [
+        [
+            f"{row['rank']:g}",
+            row["submission"],
+            spread(row, "score", "{:.4f}"),
+            row["group"],
+            f"{row['reached']} of {row['workloads']}",
+            spread(row, "speedup", "{:.2f}"),
+        ]
+        for row in results["scores"]
+    ]
+    lines += _table(head, body)
+    lines += ["", f"Time to target in {settings['unit']} (median over studies):", ""]
+    pivot = _pivot(results)
+    keys = [key for key in pivot[0] if key != "submission"]
+    cells = {(r["submission"], r["workload"]): r for r in results["workloads"]}
+    body = []
+    for name in [row["submission"] for row in results["scores"]]:
+        rows = [cells[name, key] for key in keys]
+        body.append([name, *(_time(row) for row in rows)])
+    return "\n".join([*lines, *_table(["submission", *keys], body), ""])
+
+
+def spread(row: Results, key: str, form: str) -> str:
+    """Return a number with its interval, where it has one."""
+    low, high = row[f"{key}_low"], row[f"{key}_high"]
+    text = form.format(row[key])
+    if math.isnan(low):
+        return text
+    return f"{text} [{form.format(low)}, {form.format(high)}]"
+
+
+def jsonable(value: Any) -> Any:
+    """Return `value` with plain types only, and null for inf and NaN."""
+    if isinstance(value, dict):
+        return {str(key): jsonable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [jsonable(item) for item in value]
+    if isinstance(value, float | np.floating):
+        return float(value) if math.isfinite(value) else None
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def save_trials(path: Path, trials: Sequence[Trial]) -> None:
+    """Write what was read, one JSON line per trial, compressed if the name ends so."""
+    rows = []
+    for trial in trials:
+        columns = {name: values.tolist() for name, values in trial.columns.items()}
+        rows.append(json.dumps({**trial.__dict__, "columns": columns}))
+    data = ("\n".join(rows) + "\n").encode()
+    try:
+        path.write_bytes(gzip.compress(data, mtime=0) if path.suffix == ".gz" else data)
+    except OSError as error:
+        raise StorageError(f"Cannot write {path}: {error}.") from error
+
+
+def load_trials(path: Path) -> list[Trial]:
+    """Return what `save_trials` wrote; raises UsageError for anything else."""
+    try:
+        data = path.read_bytes()
+        text = gzip.decompress(data) if path.suffix == ".gz" else data
+        trials = [Trial(**json.loads(line)) for line in text.splitlines()]
+    except (OSError, ValueError, TypeError, EOFError) as error:
+        raise UsageError(
+            f"{path} cannot be read as results saved with --save_results_to_filename: "
+            f"{error}."
+        ) from error
+    for trial in trials:
+        trial.columns = {k: np.array(v, float) for k, v in trial.columns.items()}
+    return trials
+
+
+def _pivot(results: Results) -> list[Results]:
+    """Return the times as the public tool's table: submissions by workloads."""
+    table: dict[str, Results] = {}
+    for row in results["workloads"]:
+        line = table.setdefault(row["submission"], {"submission": row["submission"]})
+        line[row["workload"]] = row["time"]
+    return [
+        dict(sorted(line.items(), key=_submission_first)) for line in table.values()
+    ]
+
+
+def _submission_first(item: tuple[str, Any]) -> tuple[bool, str]:
+    """Sort workloads by name behind the submission's name."""
+    return item[0] != "submission", item[0]
+
+
+def _time(row: Results) -> str:
+    """Return a time for people, or why there is none."""
+    if math.isfinite(row["time"]):
+        return f"{row['time']:,.0f}" + ("" if not row["reason"] else " *")
+    return f"- ({row['reason']})" if row["reason"] else "-"
+
+
+def _table(head: list[str], body: list[list[str]]) -> list[str]:
+    """Return the lines of a Markdown table."""
+    lines = [head, ["---"] * len(head), *body]
+    return ["| " + " | ".join(cells) + " |" for cells in lines]
+
+
+def _write_csv(path: Path, rows: list[Results]) -> None:
+    """Write rows with the union of their keys as header, in order of appearance."""
+    names = list(dict.fromkeys(key for row in rows for key in row))
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(names)
+        writer.writerows([_word(row.get(name)) for name in names] for row in rows)
+
+
+def _word(value: Any) -> Any:
+    """Return a cell: NaN is empty, a list or an object is JSON."""
+    if isinstance(value, float) and math.isnan(value):
+        return ""
+    if isinstance(value, list | dict):
+        return json.dumps(jsonable(value))
+    return value

@@ -1,0 +1,102 @@
+"""Pictures of the results as PNG and SVG; this module alone loads matplotlib."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+Results = dict[str, Any]
+
+# Okabe and Ito (2008), distinguishable with colour-blind eyes, and darker companions.
+COLOURS = (
+    "#0072B2",
+    "#D55E00",
+    "#009E73",
+    "#CC79A7",
+    "#E69F00",
+    "#56B4E9",
+    "#4B4B4B",
+    "#8C6D00",
+    "#7A3E9D",
+    "#8B1A1A",
+    "#1F5C4A",
+    "#A0A0A0",
+)
+
+
+BANDS = 4  # more bands than this hide one another
+FAINT: dict[str, Any] = {"alpha": 0.12, "linewidth": 0}
+
+
+def colour(place: int) -> str:
+    """Return the colour of the submission at this place of the leaderboard."""
+    return COLOURS[place % len(COLOURS)]
+
+
+def write_pictures(results: Results, folder: Path) -> None:
+    """Write performance_profiles and time_to_targets, each as .png and .svg."""
+    settings = {"svg.hashsalt": "scoring", "font.size": 9, "axes.spines.top": False}
+    with mpl.rc_context({**settings, "axes.spines.right": False}):
+        for name, draw, size in (
+            ("performance_profiles", _profiles, (6.4, 3.8)),
+            ("time_to_targets", _times, (7.6, 3.8)),
+        ):
+            figure = Figure(figsize=size, layout="constrained")
+            draw(figure.add_subplot(), results)
+            figure.savefig(folder / f"{name}.png", dpi=160)
+            figure.savefig(folder / f"{name}.svg", metadata={"Date": None})
+
+
+def _profiles(axes: Axes, results: Results) -> None:
+    """Draw the share of workloads within tau of the fastest, with 95 % bands."""
+    for place, row in enumerate(results["scores"]):
+        points = [
+            p for p in results["profiles"] if p["submission"] == row["submission"]
+        ]
+        tau, share, low, high = (
+            np.array([p[key] for p in points])
+            for key in ("tau", "share", "low", "high")
+        )
+        axes.step(
+            tau,
+            share,
+            where="post",
+            color=colour(place),
+            label=f"{row['submission']} ({row['score']:.3f})",
+        )
+        if len(results["scores"]) <= BANDS:
+            axes.fill_between(tau, low, high, step="post", color=colour(place), **FAINT)
+    axes.set(
+        xlabel="ratio to the fastest submission",
+        ylabel="share of workloads",
+        ylim=(-0.02, 1.02),
+        xlim=(1, results["settings"]["r_max"]),
+    )
+    axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+
+
+def _times(axes: Axes, results: Results) -> None:
+    """Draw the median time to every target with its 95 % interval."""
+    workloads = results["settings"]["workloads"]
+    cells = {(r["submission"], r["workload"]): r for r in results["workloads"]}
+    count = len(results["scores"])
+    for place, row in enumerate(results["scores"]):
+        for column, workload in enumerate(workloads):
+            cell = cells[row["submission"], workload]
+            x = column + 0.8 * ((place + 0.5) / count - 0.5)
+            if not np.isfinite(cell["time"]):
+                continue
+            axes.plot(x, cell["time"], "o", ms=4, color=colour(place))
+            if np.isfinite(cell["time_high"]):
+                ends = [cell["time_low"], cell["time_high"]]
+                axes.plot([x, x], ends, color=colour(place), lw=1.5)
+        axes.plot([], [], "o", ms=4, color=colour(place), label=row["submission"])
+    labels = [name.replace("_", "\n", 1) for name in workloads]
+    axes.set_xticks(range(len(workloads)), labels, fontsize=7)
+    axes.set(ylabel=f"time to target ({results['settings']['unit']})", yscale="log")
+    axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))

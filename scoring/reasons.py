@@ -1,0 +1,99 @@
+"""Why a target was missed: from the run record, otherwise from the shape of the curve.
+
+missing, unreadable       no evaluations that could be used
+out of memory, crashed    the run record says so
+running, stopped early    the run ended well before its budget
+diverged                  the last value is not finite, or most progress was lost
+too slow                  at its last speed one more budget would have been enough
+plateau                   it would not
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from scoring.benchmark import Workload
+from scoring.evaluations import Floats, Trial
+from scoring.table import hit_index
+
+LOST_SHARE = 0.5  # diverged: less than half of the best progress is left at the end
+TAIL = 2.0 / 3.0  # the last third of a run tells its final speed
+RECORDED = {
+    "out_of_memory": "out of memory",
+    "diverged": "diverged",
+    "failed": "crashed",
+    "running": "running",
+}
+
+
+def progress(trial: Trial, workload: Workload) -> Floats:
+    """Return how much of the way to the target each evaluation has made; 1 is there."""
+    values = trial.column(f"validation/{workload.metric}")
+    origin = 0.0 if workload.origin is None else workload.origin
+    way = workload.validation - origin
+    return (values - origin) / way if way else np.full(values.size, np.nan)
+
+
+def trial_reason(trial: Trial, workload: Workload, budget: float) -> str:
+    """Return why one trial missed the target, '' if it reached it."""
+    if hit_index(trial, workload) >= 0:
+        return ""
+    for key in ("stop_reason", "status"):
+        if trial.run.get(key) in RECORDED:
+            return RECORDED[trial.run[key]]
+    if not trial.columns and not trial.unusable.startswith("has an eval"):
+        return "missing"
+    made = progress(trial, workload)
+    if trial.unusable or not made.size:
+        return "unreadable"
+    return _curve_reason(trial.seconds, made, budget)
+
+
+def cell_reason(
+    studies: Sequence[Sequence[Trial]], workload: Workload, budget: float
+) -> str:
+    """Return why a submission missed a workload: the reason of its closest trial.
+
+    Where some studies reached the target, the closest trial of the others speaks.
+    """
+    open_trials = [
+        trial
+        for trials in studies
+        if all(hit_index(trial, workload) < 0 for trial in trials)
+        for trial in trials
+    ]
+    if not open_trials:
+        return "missing" if not studies else ""
+    closest = max(open_trials, key=lambda trial: _best(progress(trial, workload)))
+    reason = trial_reason(closest, workload, budget)
+    if len(open_trials) == sum(map(len, studies)):
+        return reason
+    lost = sum(
+        all(hit_index(trial, workload) < 0 for trial in trials) for trials in studies
+    )
+    return f"{reason} in {lost} of {len(studies)} studies"
+
+
+def _curve_reason(seconds: Floats, made: Floats, budget: float) -> str:
+    """Return the reason that the curve of a run shows."""
+    best, last = _best(made), made[-1]
+    if not np.isfinite(last) or last < LOST_SHARE * best:
+        return "diverged"
+    period = np.diff(seconds).max(initial=0.0)
+    if seconds[-1] + 2.0 * period < 0.95 * budget:
+        return "stopped early"
+    tail = (seconds >= TAIL * seconds[-1]) & np.isfinite(made)
+    if tail.sum() < 2:
+        return "too slow"
+    slope = np.polyfit(seconds[tail] - seconds[-1], made[tail], 1)[0]
+    again = budget if np.isfinite(budget) else seconds[-1]
+    enough = slope * again >= 1.0 - best
+    return "too slow" if enough else "plateau"
+
+
+def _best(made: Floats) -> float:
+    """Return the most progress of a run, -inf without any."""
+    finite = made[np.isfinite(made)]
+    return float(finite.max()) if finite.size else -np.inf

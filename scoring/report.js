@@ -1,0 +1,197 @@
+"use strict";
+// Draws the charts of report.html from the data that travels inside the page.
+const FONT = { family: "system-ui, sans-serif", size: 13, color: "#1c2126" };
+const SETTINGS = { displayModeBar: false, responsive: true };
+const BANDS = 4; // more bands than this hide one another
+const PAPER = [680, 300]; // pixels on A4; report.css says the same
+const shown = new Set();
+let data;
+
+async function unpack(id) {
+  const text = atob(document.getElementById(id).textContent);
+  const bytes = new Uint8Array(text.length);
+  for (let place = 0; place < text.length; place += 1) bytes[place] = text.charCodeAt(place);
+  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+  return new Response(stream).text();
+}
+
+function layout(x, y, extra = {}) {
+  const axis = { gridcolor: "#e8ecf0", zeroline: false, automargin: true };
+  return {
+    font: FONT, showlegend: false, hovermode: "closest",
+    margin: { l: 60, r: 15, t: 10, b: 50 },
+    xaxis: { ...axis, title: { text: x }, ...extra.x },
+    yaxis: { ...axis, title: { text: y }, ...extra.y },
+    ...extra.all,
+  };
+}
+
+function visible() {
+  return data.submissions.filter((submission) => shown.has(submission.name));
+}
+
+function profiles() {
+  const traces = [];
+  for (const { name, colour } of visible()) {
+    const points = data.profiles.filter((point) => point.submission === name);
+    const tau = points.map((point) => point.tau);
+    const steps = { shape: "hv", color: colour };
+    const band = { x: tau, mode: "lines", hoverinfo: "skip", line: { ...steps, width: 0 } };
+    if (points[0].low !== null && shown.size <= BANDS) {
+      traces.push({ ...band, y: points.map((point) => point.low) });
+      traces.push({
+        ...band, y: points.map((point) => point.high),
+        fill: "tonexty", fillcolor: colour + "22",
+      });
+    }
+    traces.push({
+      x: tau, y: points.map((point) => point.share), name, mode: "lines",
+      line: { ...steps, width: 2.5 },
+      hovertemplate: "%{y:.1%} of workloads within %{x:.2f}x<extra>" + name + "</extra>",
+    });
+  }
+  const range = { x: { range: [1, data.rMax] }, y: { range: [-0.02, 1.02], tickformat: ".0%" } };
+  Plotly.react("profiles", traces, layout("ratio to the fastest", "share of workloads", range), SETTINGS);
+}
+
+function times() {
+  const highest = Math.max(...data.times.flatMap((row) => [row.time ?? 0, row.time_high ?? 0]));
+  const names = data.workloads.map((workload) => workload.name);
+  const width = 0.8 / Math.max(1, visible().length);
+  const traces = visible().map(({ name, colour }, place) => {
+    const rows = data.times.filter((row) => row.submission === name && row.time !== null);
+    const up = (row) => (row.time_low === null ? 0 : (row.time_high ?? 3 * highest) - row.time);
+    return {
+      x: rows.map((row) => names.indexOf(row.workload) + (place + 0.5) * width - 0.4),
+      y: rows.map((row) => row.time), name, type: "scatter", mode: "markers",
+      text: rows.map((row) => row.workload), marker: { color: colour, size: 9 },
+      error_y: {
+        array: rows.map(up), arrayminus: rows.map((row) => row.time - (row.time_low ?? row.time)),
+        color: colour, thickness: 2, width: 3,
+      },
+      hovertemplate: "%{text}: %{y:,.0f} " + data.unit + "<extra>" + name + "</extra>",
+    };
+  });
+  const breaks = names.map((name) => name.replace("_", "<br>"));
+  const all = data.times.flatMap((row) => [row.time_low, row.time]).filter((time) => time > 0);
+  const top = 2 * highest || 10;
+  const bottom = 0.7 * Math.min(top / 10, ...all);
+  const axes = {
+    x: { tickvals: names.map((_, place) => place), ticktext: breaks, range: [-0.6, names.length - 0.4] },
+    y: { type: "log", range: [Math.log10(bottom), Math.log10(top)], tickvals: decades(bottom, top) },
+  };
+  Plotly.react("times", traces, layout("", "time to target (" + data.unit + ")", axes), SETTINGS);
+}
+
+function decades(low, high) {
+  const ticks = [];
+  for (let power = Math.floor(Math.log10(low)); 10 ** power <= high; power += 1) {
+    ticks.push(10 ** power, 2 * 10 ** power, 5 * 10 ** power);
+  }
+  return ticks;
+}
+
+function curves() {
+  const name = document.getElementById("workload").value;
+  const axis = document.querySelector("input[name=axis]:checked").value;
+  const workload = data.workloads.find((one) => one.name === name);
+  const traces = visible().map((submission) => {
+    const trace = { x: [], y: [], text: [] };
+    for (const line of data.curves[name]?.[submission.name] ?? []) {
+      trace.x.push(...line[axis], null);
+      trace.y.push(...line.values, null);
+      trace.text.push(...line.values.map(() => line.label), "");
+    }
+    return {
+      ...trace, name: submission.name, mode: "lines", opacity: 0.7,
+      line: { color: submission.colour, width: 1.3 },
+      hovertemplate: "%{y:.5g} at %{x:,.0f}<br>%{text}<extra>" + submission.name + "</extra>",
+    };
+  });
+  const target = {
+    type: "line", xref: "paper", x0: 0, x1: 1, y0: workload.target, y1: workload.target,
+    line: { color: "#111", width: 1.5, dash: "dash" },
+  };
+  const label = {
+    xref: "paper", x: 1, xanchor: "right", y: workload.target, yanchor: "bottom",
+    text: "target " + workload.target, showarrow: false, bgcolor: "#ffffffcc",
+  };
+  Plotly.react("curves", traces, layout(axis === "steps" ? "step" : "submission time (s)",
+    "validation " + workload.metric.replaceAll("_", " "),
+    { y: { range: span(traces, workload.target) }, all: { shapes: [target], annotations: [label] } }), SETTINGS);
+}
+
+function span(traces, target) {
+  // The first evaluations are often far off; show the middle 90 % and the target.
+  const values = traces.flatMap((trace) => trace.y).filter((value) => value !== null);
+  if (!values.length) return [target - 1, target + 1];
+  values.sort((a, b) => a - b);
+  const at = (share) => values[Math.floor(share * (values.length - 1))];
+  const low = Math.min(at(0.05), target);
+  const high = Math.max(at(0.95), target);
+  const room = 0.06 * (high - low || 1);
+  return [low - room, high + room];
+}
+
+function tuning() {
+  const traces = visible().map(({ name, colour }) => {
+    const rows = data.tuning.filter((row) => row.submission === name);
+    return {
+      x: rows.map((row) => row.trials), y: rows.map((row) => row.score), name,
+      mode: "lines+markers", line: { color: colour, width: 2.5 },
+      hovertemplate: "%{x} trial(s): %{y:.3f}<extra>" + name + "</extra>",
+    };
+  });
+  const axes = { x: { dtick: 1 }, y: { range: [0, 1] } };
+  Plotly.react("tuning", traces, layout("tuning trials per study", "expected score", axes), SETTINGS);
+}
+
+const CHARTS = [profiles, times, curves, tuning];
+
+function toggle(box) {
+  const name = box.dataset.submission;
+  if (box.checked) shown.add(name); else shown.delete(name);
+  for (const row of document.querySelectorAll(".heat tr[data-submission]")) {
+    row.classList.toggle("off", !shown.has(row.dataset.submission));
+  }
+}
+
+function size(width, height) {
+  // Paper has its own width; null gives the chart back to the window.
+  for (const chart of document.querySelectorAll(".chart")) {
+    Plotly.relayout(chart, { width, height, autosize: width === null });
+  }
+}
+
+function listen() {
+  for (const box of document.querySelectorAll("#toggles input")) {
+    box.addEventListener("change", () => {
+      toggle(box);
+      CHARTS.forEach((draw) => draw());
+    });
+  }
+  for (const control of document.querySelectorAll("#workload, input[name=axis]")) {
+    control.addEventListener("change", curves);
+  }
+  addEventListener("beforeprint", () => {
+    document.querySelectorAll("details").forEach((part) => { part.open = true; });
+    size(...PAPER);
+  });
+  addEventListener("afterprint", () => size(null, null));
+}
+
+async function start() {
+  data = JSON.parse(await unpack("data"));
+  document.querySelectorAll("#toggles input").forEach(toggle);
+  const script = document.createElement("script");
+  script.textContent = await unpack("plotly");
+  document.head.append(script);
+  listen();
+  for (const draw of CHARTS) {
+    draw();
+    await new Promise((done) => setTimeout(done)); // let the page answer in between
+  }
+  document.body.dataset.ready = Math.round(performance.now());
+}
+
+start();

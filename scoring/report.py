@@ -1,0 +1,148 @@
+"""Write `report.html`: one file, no network, that shows everything that was found.
+
+The tables are HTML, readable before and without any script. Charts are drawn by the
+plotly.js of the installed plotly package, which travels compressed inside the page.
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import html
+import importlib.util
+import json
+import math
+from pathlib import Path
+from string import Template
+from typing import Any
+
+import numpy as np
+
+from algorithmic_efficiency.errors import UsageError
+from scoring import report_tables as tables
+from scoring.evaluations import Floats
+from scoring.outputs import jsonable
+from scoring.pictures import colour
+from scoring.scored import Scored
+
+Results = dict[str, Any]
+
+CURVE_POINTS = 120  # per trial; enough for a chart 1,000 pixels wide
+OPEN_PAIRS = 15  # more are folded away at first
+HERE = Path(__file__).parent
+
+
+def write_report(
+    results: Results, scored: Scored, path: Path, differences: str = ""
+) -> None:
+    """Write the page; `differences` is HTML that a comparison puts on top."""
+    settings = results["settings"]
+    names = [row["submission"] for row in results["scores"]]
+    page = Template((HERE / "report.html").read_text()).substitute(
+        title=html.escape("AlgoPerf scores: " + ", ".join(names[:3])),
+        subtitle=html.escape(_subtitle(settings)),
+        differences=differences,
+        style=(HERE / "report.css").read_text(),
+        script=(HERE / "report.js").read_text(),
+        reference=html.escape(settings["reference"]),
+        unit=html.escape(settings["unit"]),
+        toggles=_toggles(names),
+        options="".join(
+            f"<option>{html.escape(name)}</option>" for name in settings["workloads"]
+        ),
+        leaderboard=tables.leaderboard(results),
+        heat_map=tables.heat_map(results),
+        open="open" if len(results["comparisons"]) <= OPEN_PAIRS else "",
+        comparisons=tables.comparisons(results),
+        ladder=tables.ladder(results),
+        stability=tables.stability(results),
+        pace=tables.pace(results),
+        environment=tables.environment(results),
+        warnings=tables.warnings(results),
+        data=_packed(json.dumps(_data(results, scored), separators=(",", ":"))),
+        plotly=_packed(_plotly().read_bytes()),
+    )
+    path.write_text(page, encoding="utf-8")
+
+
+def _subtitle(settings: Results) -> str:
+    """Return in a sentence what was scored, and how."""
+    clock = settings["time"].replace("_", " ")
+    return (
+        f"Benchmark {settings['benchmark_version']}, {settings['rules']} rules, "
+        f"{settings['ruleset']} tuning, {settings['scale']} scale, clock: {clock}. "
+        f"{len(settings['workloads'])} workloads, {settings['trials_read']} trials. "
+        f"Intervals: 95 %, {settings['resamples']:,} bootstrap resamples, "
+        f"seed {settings['seed']}."
+    )
+
+
+def _toggles(names: list[str]) -> str:
+    """Return a checkbox for every submission, in the colour of its curves."""
+    return "".join(
+        f'<label><input type="checkbox" checked data-submission="{html.escape(name)}">'
+        f'<span class="swatch" style="background:{colour(place)}"></span>'
+        f"{html.escape(name)}</label>"
+        for place, name in enumerate(names)
+    )
+
+
+def _data(results: Results, scored: Scored) -> Results:
+    """Return what the charts need, in the order of the leaderboard."""
+    names = [row["submission"] for row in results["scores"]]
+    workloads = {workload.name: workload for workload in scored.workloads}
+    curves: dict[str, Results] = {}
+    for trial in scored.trials:
+        workload = workloads[trial.workload]
+        values = trial.column(f"validation/{workload.metric}")
+        if not values.size:
+            continue
+        pick = np.unique(np.linspace(0, values.size - 1, CURVE_POINTS).astype(int))
+        lines = curves.setdefault(trial.workload, {}).setdefault(trial.submission, [])
+        lines.append(
+            {
+                "label": f"{trial.study}, trial {trial.trial}",
+                "seconds": _short(trial.seconds[pick]),
+                "steps": _short(trial.steps[pick]),
+                "values": _short(values[pick]),
+            }
+        )
+    data = {
+        "submissions": [
+            {"name": name, "colour": colour(place)} for place, name in enumerate(names)
+        ],
+        "workloads": [
+            {"name": w.name, "metric": w.metric, "target": w.validation}
+            for w in scored.workloads
+            if w.name in results["settings"]["workloads"]
+        ],
+        "unit": results["settings"]["unit"],
+        "rMax": results["settings"]["r_max"],
+        "profiles": results["profiles"],
+        "times": [row for row in results["workloads"] if row["counted"]],
+        "tuning": results["tuning"],
+        "curves": curves,
+    }
+    return dict(jsonable(data))
+
+
+def _short(values: Floats) -> list[float]:
+    """Return numbers with five digits, enough for a chart."""
+    return [float(f"{v:.5g}") if math.isfinite(v) else math.nan for v in values]
+
+
+def _packed(content: str | bytes) -> str:
+    """Return content compressed, as text that a script in the page unpacks."""
+    raw = content.encode() if isinstance(content, str) else content
+    return base64.b64encode(gzip.compress(raw, 6, mtime=0)).decode()
+
+
+def _plotly() -> Path:
+    """Return the path of plotly.js; raises UsageError if plotly is not installed."""
+    found = importlib.util.find_spec("plotly")
+    if found is None or found.origin is None:
+        raise UsageError(
+            "report.html needs the package plotly, which is not installed; install it, "
+            "or score with --noreport."
+        )
+    return Path(found.origin).with_name("package_data") / "plotly.min.js"

@@ -1,0 +1,169 @@
+"""From trials and options to tables, rules and resamples, with every check done."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from algorithmic_efficiency.errors import UsageError
+from scoring import checks
+from scoring.benchmark import Benchmark, Workload, load
+from scoring.evaluations import Floats, Trial
+from scoring.rules import Rules, make_rules
+from scoring.table import (
+    Cells,
+    Table,
+    cells_of,
+    fixed_points,
+    step_penalties,
+    tabulate,
+)
+from scoring.uncertainty import Bootstrap, bootstrap
+
+
+@dataclass(frozen=True)
+class Options:
+    """The choices of a scoring run, as the flags of score_submissions name them."""
+
+    benchmark_version: str = "0.6"
+    rules: str = "exact"
+    time: str = "submission_time"
+    self_tuning_ruleset: bool | None = None
+    strict: bool = False
+    reference: str = ""
+    workloads: tuple[str, ...] = ()
+    resamples: int = 10_000
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Scored:
+    """The tables behind the rows: `workloads` are counted ones and their variants."""
+
+    trials: Sequence[Trial]
+    cells: Cells
+    ruleset: str
+    workloads: tuple[Workload, ...]
+    budgets: dict[str, float]
+    table: Table
+    rules: Rules
+    penalty: Floats
+    boot: Bootstrap
+
+
+def prepare(
+    trials: Sequence[Trial], options: Options, mix: bool = False
+) -> tuple[Scored, list[str]]:
+    """Return tables, rules and resamples, and sentences on what is not as it should.
+
+    `mix` allows runs on different machines, for a comparison that shows differences.
+    Raises UsageError for what must not be scored together.
+    """
+    benchmark = load(options.benchmark_version)
+    problems: list[str] = []
+    checks.refuse_duplicates(trials, options.rules == "published")
+    if not mix:
+        checks.refuse_mixtures(trials)
+    definitions = checks.define(trials, benchmark, problems)
+    if not definitions:
+        raise UsageError("There is nothing to score: " + " ".join(problems[:3]))
+    workloads, counted = _workload_set(definitions, benchmark, options, problems)
+    held_out = {v: b for v, b in benchmark.held_out.items() if v in workloads}
+    published = options.rules == "published"
+    problems += checks.trial_problems(trials, definitions)
+    used = [trial for trial in trials if trial.workload in workloads]
+    if published:  # the public tool skips a trial without a file
+        used = [trial for trial in used if trial.columns]
+    cells = cells_of(used)
+    everyone = tuple(sorted({trial.submission for trial in trials}))
+    ruleset = ruleset_of(trials, options)
+    official = counted == benchmark.workloads
+    expected = (
+        benchmark.studies if official else None,
+        benchmark.trials["external"] if official and ruleset == "external" else None,
+    )
+    problems += checks.missing_parts(cells, everyone, list(workloads), expected)
+    if options.strict and problems:
+        raise UsageError(
+            f"--strict: {problems[0]} ({len(problems)} such finding(s) in all; without "
+            "--strict they are listed in the output.)"
+        )
+    rules = make_rules(list(workloads), counted, held_out, benchmark.r_max, published)
+    rows = tuple(workloads.values())
+    table = tabulate(cells, everyone, rows, clock=options.time, published=published)
+    budgets = _budgets(rows, benchmark, ruleset, published)
+    if options.time == "steps":
+        penalty = step_penalties(used, counted)
+    else:
+        penalty = np.array([budgets[name] + 1.0 for name in counted])
+    fixed = fixed_points(cells, everyone, list(workloads))
+    draw = (options.resamples, options.seed)
+    boot = bootstrap(table, rules, fixed, penalty, draw)
+    scored = Scored(used, cells, ruleset, rows, budgets, table, rules, penalty, boot)
+    return scored, problems
+
+
+def ruleset_of(trials: Sequence[Trial], options: Options) -> str:
+    """Return 'self' or 'external': the flag's choice, otherwise the run records'."""
+    if options.self_tuning_ruleset is not None:
+        return "self" if options.self_tuning_ruleset else "external"
+    recorded = {trial.run.get("tuning_ruleset") for trial in trials}
+    return "self" if "self" in recorded else "external"
+
+
+def _workload_set(
+    definitions: dict[str, Workload],
+    benchmark: Benchmark,
+    options: Options,
+    problems: list[str],
+) -> tuple[dict[str, Workload], tuple[str, ...]]:
+    """Return the workloads to tabulate, and the names of those that count."""
+    known = {**benchmark.definitions, **definitions}
+    unknown = [name for name in options.workloads if name not in known]
+    if unknown:
+        raise UsageError(
+            f"--workloads names {unknown[0]!r}; known are {', '.join(sorted(known))}."
+        )
+    official = {*benchmark.workloads, *benchmark.held_out}
+    counted = options.workloads or benchmark.workloads
+    if not options.workloads and not official & set(definitions):
+        counted = tuple(sorted(definitions))
+        problems.append(
+            "None of the runs is on an official workload; the score is over the "
+            f"{len(counted)} found: {', '.join(counted)}."
+        )
+    held_out = []
+    for variant in benchmark.held_out if counted == benchmark.workloads else ():
+        if variant in definitions:
+            held_out.append(variant)
+        else:
+            problems.append(
+                f"Nobody has run the held-out workload {variant}; its rule is not used."
+            )
+    names = [*counted, *held_out]
+    for name in sorted(set(definitions) - set(names)):
+        problems.append(f"{name} does not count in this score and is left out.")
+    return {name: known[name] for name in names}, counted
+
+
+def _budgets(
+    workloads: Sequence[Workload], benchmark: Benchmark, ruleset: str, published: bool
+) -> dict[str, float]:
+    """Return each workload's budget in seconds, NaN where nobody says one.
+
+    A run record tells the budget that the run really had. The public tool's speed-ups
+    use the budgets of version 0.5 and a factor of 3 in every version.
+    """
+    old = load("0.5")
+    factor = (old if published else benchmark).budget_factor(ruleset)
+    budgets = {}
+    for workload in workloads:
+        own = workload.budget_seconds or np.nan
+        if workload.name in benchmark.definitions:
+            named = old.definitions.get(workload.name, workload)
+            own = (named.budget_seconds or np.nan) if published else own
+            own *= factor
+        budgets[workload.name] = own
+    return budgets

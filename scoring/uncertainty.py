@@ -1,0 +1,232 @@
+"""What the data cannot tell: intervals, paired comparisons, groups, missing studies.
+
+The bootstrap draws, for each submission and workload, as many studies as there are,
+with replacement, and in each drawn study as many trials as it has, with replacement.
+Where all studies ran the same hyperparameter points the trials are a fixed list, not a
+sample, and only studies are drawn. One study says nothing about its own spread: then
+there is no interval (NaN), rather than one of width zero.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scoring.rules import Floats, Rules, counted_times, log_times, ranks, ratios, scores
+from scoring.table import Table, median
+
+LEVEL = 0.95
+Z = 1.959963984540054  # the normal quantile of 97.5 %
+Z_POWER = 0.8416212335729143  # the normal quantile of 80 %, the usual power of a design
+CHUNK = 1_000  # resamples at a time; keeps the memory of the draws small
+
+
+@dataclass(frozen=True)
+class Bootstrap:
+    """Resampled quantities: `times` [resamples, submissions, workloads] and scores."""
+
+    times: Floats
+    scores: Floats
+    ranks: Floats
+    log_times: Floats
+    known: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """How two submissions compare; `better` is the chance that `first` scores more.
+
+    `speedup` is t_second / t_first, geometric mean over workloads: above 1, `first` is
+    faster. `more_studies` is None where more studies would not help to tell.
+    """
+
+    first: int
+    second: int
+    difference: float
+    low: float = np.nan
+    high: float = np.nan
+    better: float = np.nan
+    p_value: float = 1.0
+    resolved: bool = False
+    speedup: float = np.nan
+    speedup_low: float = np.nan
+    speedup_high: float = np.nan
+    more_studies: int | None = None
+
+
+def bootstrap(
+    table: Table,
+    rules: Rules,
+    fixed: NDArray[np.bool_],
+    penalty: Floats,
+    draw: tuple[int, int],
+) -> Bootstrap:
+    """Return resampled tables and what they score.
+
+    `fixed` [submissions, workloads] tells where trials are a fixed list of points;
+    `draw` is (number of resamples, seed).
+    """
+    resamples, seed = draw
+    generator = np.random.default_rng(seed)
+    times = np.empty((resamples, *table.times.shape[:2]))
+    for start in range(0, resamples, CHUNK):
+        part = times[start : start + CHUNK]
+        part[:] = _draw(table, fixed, len(part), generator)
+    score = np.concatenate(
+        [scores(times[i : i + CHUNK], rules) for i in range(0, resamples, CHUNK)]
+    )
+    used = table.studies[:, list(rules.base)]
+    known = ((used >= 2) | (used == 0)).all(axis=1) & (used > 0).any(axis=1)
+    base = times[..., list(rules.base)]
+    return Bootstrap(times, score, ranks(score), log_times(base, penalty), known)
+
+
+def interval(samples: Floats) -> tuple[Floats, Floats]:
+    """Return the percentile interval of 95 % over the first axis; inf is allowed."""
+    last = len(samples) - 1
+    low = int(last * (1.0 - LEVEL) / 2.0)
+    ordered = np.partition(samples, (low, last - low), axis=0)
+    return ordered[low], ordered[last - low]
+
+
+def profile_band(
+    boot: Bootstrap, rules: Rules, taus: Floats, resamples: int = 2_000
+) -> tuple[Floats, Floats]:
+    """Return the 95 % band [submissions, taus] of the performance profiles."""
+    ratio = ratios(counted_times(boot.times[:resamples], rules))
+    low = np.empty((ratio.shape[1], taus.size))
+    high = np.empty_like(low)
+    for column, tau in enumerate(taus):
+        share = (ratio <= tau).mean(axis=-1)
+        low[:, column], high[:, column] = interval(share)
+    return low, high
+
+
+def wilson(hits: int, count: int) -> tuple[float, float]:
+    """Return Wilson's 95 % interval of a probability seen `hits` of `count` times."""
+    if count == 0:
+        return 0.0, 1.0
+    share, z2 = hits / count, Z * Z / count
+    middle = (share + z2 / 2.0) / (1.0 + z2)
+    spread = Z * np.sqrt(share * (1.0 - share) / count + z2 / (4.0 * count))
+    half = float(spread) / (1.0 + z2)
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def compare_all(
+    score: Floats, mean_log: Floats, boot: Bootstrap, studies: int
+) -> list[Pair]:
+    """Compare every two submissions on the same resamples, the better one first.
+
+    p values are two-sided and adjusted for the number of pairs (Holm 1979).
+    """
+    places = combinations(np.argsort(-score, kind="stable").tolist(), 2)
+    pairs = [_compare(a, b, (score, mean_log), boot, studies) for a, b in places]
+    order = sorted(range(len(pairs)), key=lambda place: pairs[place].p_value)
+    adjusted = 0.0
+    for position, place in enumerate(order):
+        pair = pairs[place]
+        adjusted = max(adjusted, min(1.0, (len(pairs) - position) * pair.p_value))
+        pairs[place] = replace(pair, p_value=adjusted, resolved=adjusted < 1.0 - LEVEL)
+        if pairs[place].resolved:
+            pairs[place] = replace(pairs[place], more_studies=0)
+    return pairs
+
+
+def groups(score: Floats, pairs: list[Pair]) -> list[str]:
+    """Return letters: submissions that share one are not resolved by these data.
+
+    Neighbours in the leaderboard form a group as long as no two in it are resolved.
+    """
+    order = np.argsort(-score, kind="stable")
+    resolved = {frozenset((p.first, p.second)) for p in pairs if p.resolved}
+    letters = [""] * score.size
+    last = -1
+    letter = 0
+    for start in range(order.size):
+        stop = start
+        while stop + 1 < order.size and not any(
+            frozenset((order[stop + 1], order[i])) in resolved
+            for i in range(start, stop + 1)
+        ):
+            stop += 1
+        if stop > last:
+            for place in order[start : stop + 1]:
+                letters[place] += _letter(letter)
+            letter, last = letter + 1, stop
+    return letters
+
+
+def more_studies(difference: float, spread: float, studies: int) -> int | None:
+    """Return how many studies more would resolve a difference; None if none would.
+
+    The spread of a mean-like quantity falls with the root of the number of studies; the
+    answer gives a two-sided test at 5 % a power of 80 %. It is an extrapolation.
+    """
+    if spread == 0.0:
+        return 0 if difference else None
+    if difference == 0.0 or not np.isfinite(spread):
+        return None
+    needed = studies * ((Z + Z_POWER) * spread / difference) ** 2
+    return max(0, int(np.ceil(needed)) - studies)
+
+
+def _draw(
+    table: Table, fixed: NDArray[np.bool_], count: int, generator: np.random.Generator
+) -> Floats:
+    """Return `count` resampled tables of medians [count, submissions, workloads]."""
+    depth, width = table.times.shape[2:]
+    shape = (count, *table.times.shape[:3])
+    studies = table.studies[..., None]
+    study = generator.random(shape, dtype=np.float32) * studies
+    study = np.minimum(study.astype(np.intp), np.maximum(studies - 1, 0))
+    cell = np.arange(table.studies.size).reshape(table.studies.shape)[..., None]
+    place = cell * depth + study
+    if not fixed.all():
+        trials = table.trials.reshape(-1)[place]
+        # The best of n draws from n ordered trials, by one draw: P(rank > j) is
+        # ((n - 1 - j) / n) ** n, which floor(n (1 - u ** (1 / n))) has.
+        draw = generator.random(shape, dtype=np.float32)
+        rank = (trials * (1.0 - draw ** (1.0 / np.maximum(trials, 1)))).astype(np.intp)
+        rank = np.clip(rank, 0, np.maximum(trials - 1, 0))
+        place = place * width + np.where(fixed[..., None], 0, rank)
+    else:
+        place = place * width
+    times = table.times.reshape(-1)[place]
+    absent = np.arange(depth) >= studies
+    times[:, absent] = np.nan
+    return median(times, np.broadcast_to(table.studies, shape[:3]))
+
+
+def _compare(
+    first: int, second: int, estimate: tuple[Floats, Floats], boot: Bootstrap, n: int
+) -> Pair:
+    """Compare two submissions of n studies, before the adjustment for many pairs."""
+    score, mean_log = estimate
+    gap = boot.scores[:, first] - boot.scores[:, second]
+    gain = boot.log_times[:, second] - boot.log_times[:, first]
+    difference = float(score[first] - score[second])
+    speedup = float(np.exp(mean_log[second] - mean_log[first]))
+    pair = Pair(first, second, difference, speedup=speedup)
+    if not (boot.known[first] and boot.known[second]):
+        return pair
+    tail = min((gap <= 0).sum(), (gap >= 0).sum()) + 1
+    (low, high), gains = interval(gap), np.exp(interval(gain))
+    return replace(
+        pair,
+        low=float(low),
+        high=float(high),
+        better=float(((gap > 0).mean() + (gap >= 0).mean()) / 2.0),
+        p_value=min(1.0, 2.0 * float(tail) / (gap.size + 1)),
+        speedup_low=float(gains[0]),
+        speedup_high=float(gains[1]),
+        more_studies=more_studies(difference, float(gap.std()), n),
+    )
+
+
+def _letter(number: int) -> str:
+    """Return a, b, ..., z, a1, b1, ... for 0, 1, ..."""
+    return chr(ord("a") + number % 26) + (str(number // 26) if number > 25 else "")

@@ -1,0 +1,113 @@
+"""A small WebDriver client for Debian's chromium, by the standard library alone."""
+
+from __future__ import annotations
+
+import base64
+import json
+import shutil
+import subprocess
+import urllib.request
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+CHROMIUM = shutil.which("chromium")
+DRIVER = shutil.which("chromedriver")
+ABSENT = "Debian's packages chromium and chromium-driver are not installed"
+FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--hide-scrollbars",
+)
+
+
+class Browser:
+    """One page in a headless browser; use it as a context manager."""
+
+    def __init__(self, profile: Path, width: int = 1280, height: int = 900) -> None:
+        self._command = [str(DRIVER), "--port=0", "--log-level=SEVERE"]
+        emulation = {"deviceMetrics": {"width": width, "height": height}}
+        self._wanted = {
+            "goog:loggingPrefs": {"browser": "ALL"},
+            "goog:chromeOptions": {
+                "binary": CHROMIUM,
+                "args": [*FLAGS, f"--user-data-dir={profile}"],
+                "mobileEmulation": emulation,
+            },
+        }
+
+    def __enter__(self) -> Browser:
+        self._driver = subprocess.Popen(
+            self._command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        )
+        assert self._driver.stdout is not None
+        for line in self._driver.stdout:
+            if "started successfully on port" in line:
+                self._url = f"http://127.0.0.1:{line.split()[-1].rstrip('.')}/session"
+                break
+        wanted = {"capabilities": {"alwaysMatch": self._wanted}}
+        self._url += "/" + self._ask("", wanted)["sessionId"]
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._ask("", None, "DELETE")
+        self._driver.terminate()
+        self._driver.communicate()
+
+    def open(self, path: Path) -> None:
+        """Load a local file and wait until its load event."""
+        self._ask("/url", {"url": path.resolve().as_uri()})
+
+    def run(self, script: str) -> Any:
+        """Return what a function body in JavaScript returns."""
+        return self._ask("/execute/sync", {"script": script, "args": []})
+
+    def wait(self, script: str) -> Any:
+        """Wait until an expression is truthy, and return its value."""
+        poll = (
+            "const done = arguments[0]; (function look() { const value = "
+            + script
+            + "; if (value) done(value); else setTimeout(look, 20); })()"
+        )
+        return self._ask("/execute/async", {"script": poll, "args": []})
+
+    def press(self, *keys: str) -> None:
+        """Press and release keys one after another, as a keyboard does."""
+        actions = [
+            {"type": kind, "value": key}
+            for key in keys
+            for kind in ("keyDown", "keyUp")
+        ]
+        source = {"type": "key", "id": "keyboard", "actions": actions}
+        self._ask("/actions", {"actions": [source]})
+
+    def console(self) -> list[str]:
+        """Return the messages on the console since the last call."""
+        return [entry["message"] for entry in self._ask("/se/log", {"type": "browser"})]
+
+    def screenshot(self, path: Path) -> None:
+        """Write what the window shows as PNG."""
+        path.write_bytes(base64.b64decode(self._ask("/screenshot")))
+
+    def print(self) -> bytes:
+        """Return the page printed on A4 as PDF."""
+        page = {"width": 21.0, "height": 29.7}
+        return base64.b64decode(self._ask("/print", {"page": page, "background": True}))
+
+    def _ask(self, path: str, body: Any = None, method: str | None = None) -> Any:
+        """Send one command; with a body it is a POST."""
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self._url + path, data, method=method)
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return json.loads(answer.read())["value"]
