@@ -2,6 +2,7 @@
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -26,7 +27,7 @@ def main() -> None:
 
 
 def _column(folder: Path) -> np.ndarray:
-    images = [cv2.imread(path) for path in sorted(folder.iterdir())[:_ROWS]]
+    images: list[Any] = [cv2.imread(path) for path in sorted(folder.iterdir())[:_ROWS]]
     title = np.full((_TITLE, images[0].shape[1], 3), 255, np.uint8)
     style = cv2.FONT_HERSHEY_SIMPLEX, 0.42, (0, 0, 0), 1, cv2.LINE_AA
     cv2.putText(title, folder.name, (3, 12), *style)

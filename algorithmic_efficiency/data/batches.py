@@ -7,7 +7,9 @@ example's augmentation depends on nothing but the seed and its place in the stre
 
 import dataclasses
 import importlib
+import multiprocessing
 import os
+import threading
 import weakref
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -70,7 +72,8 @@ class TrainBatches(Iterator[Batch]):
 
     Attributes:
       position: batches handed out so far, counted from the start of the training.
-      bad: name -> why, of the examples that were replaced in the batches handed out.
+      bad: name -> why, of the examples that were replaced in the batches handed out;
+        a resumed stream counts anew.
     """
 
     def __init__(
@@ -126,13 +129,14 @@ class _TrainElement:
     def __call__(self, index: int, rng: np.random.Generator) -> tuple[Fields, Bad]:
         bad: dict[str, str] = {}
         size = len(self.dataset.examples)
-        while True:
-            example = self.dataset.examples[(index + len(bad)) % size]
+        for number in range(index, index + size):
+            example = self.dataset.examples[number % size]
             try:
                 return self.dataset.element(example, rng), tuple(bad.items())
             except BadExample as error:
                 bad[error.name] = error.why
                 _check_share(bad, size)
+        raise DataError(f"None of {size} training examples can be decoded.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -198,9 +202,8 @@ def _background(batches: Any, finish: _Finish, workers: int) -> Any:
     if workers:
         _mark_flags_as_parsed()
         options = grain.ReadOptions(num_threads=0, prefetch_buffer_size=0)
-        made = batches.to_iter_dataset(options).mp_prefetch(
-            grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=2)
-        )
+        processes = grain.MultiprocessingOptions(workers, per_worker_buffer_size=2)
+        made = batches.to_iter_dataset(options).mp_prefetch(processes, _watch_parent)
     else:
         threads = min(os.cpu_count() or 1, _MAX_THREADS)
         options = grain.ReadOptions(threads, prefetch_buffer_size=threads)
@@ -220,6 +223,19 @@ def _close(running: list[Any]) -> None:
     """Closes the iterators in a list and empties it."""
     while running:
         running.pop().close()
+
+
+def _watch_parent(index: int, count: int) -> None:
+    """Lets a worker process end with its parent, even where that was killed."""
+    del index, count
+    parent = multiprocessing.parent_process()
+
+    def watch() -> None:
+        if parent is not None:
+            parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _mark_flags_as_parsed() -> None:

@@ -5,9 +5,12 @@ import multiprocessing
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from algorithmic_efficiency.data import (
@@ -146,6 +149,17 @@ def test_too_many_bad_examples_end_the_training(broken):
         take(stream, 6)
 
 
+class Nameless:
+    def __call__(self, number, rng):
+        raise BadExample("the same name", "is cut off")
+
+
+def test_examples_that_share_a_name_do_not_hide_that_none_is_readable():
+    stream = train_batches(Dataset(range(3000), Nameless(), halve), 10, seed=0)
+    with pytest.raises(DataError, match="None of 3000 training examples"):
+        take(stream, 1)
+
+
 def test_three_bad_of_3000_in_many_epochs_are_three():
     stream = train_batches(numbers(3000, broken=(1, 2, 3)), 3000, seed=0)
     take(stream, 3)
@@ -174,6 +188,20 @@ def test_closing_stops_threads_and_processes():
     assert not [name for name in left if "thread-prefetch" in name]
 
 
+def run_script(tmp_path, text):
+    """Runs a script that may import what this file defines."""
+    script = tmp_path / "script.py"
+    script.write_text(text.replace("tests_batches", __name__))
+    folder = Path(__file__).parent
+    return subprocess.run(
+        [sys.executable, script],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={"PYTHONPATH": f"{folder}:{folder.parents[1]}", "PATH": "/usr/bin:/bin"},
+    )
+
+
 UNCLOSED = """
 from tests_batches import numbers, train_batches, eval_batches
 if __name__ == "__main__":
@@ -186,20 +214,34 @@ if __name__ == "__main__":
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_process_ends_quietly_without_closing(tmp_path, workers):
-    script = tmp_path / "script.py"
-    script.write_text(
-        UNCLOSED.replace("tests_batches", __name__).format(workers=workers)
-    )
-    folder = __file__.rsplit("/", 1)[0]
-    root = folder.rsplit("/", 2)[0]
-    done = subprocess.run(
-        [sys.executable, script],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        env={"PYTHONPATH": f"{folder}:{root}", "PATH": "/usr/bin:/bin"},
-    )
+    done = run_script(tmp_path, UNCLOSED.format(workers=workers))
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+KILLED = """
+import multiprocessing, os, signal
+from tests_batches import numbers, train_batches
+if __name__ == "__main__":
+    stream = train_batches(numbers(5000), 10, seed=0, workers=1)
+    next(stream)
+    print(*[process.pid for process in multiprocessing.active_children()], flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_workers_end_with_a_parent_that_is_killed(tmp_path):
+    (pid,) = run_script(tmp_path, KILLED).stdout.split()
+    deadline = time.monotonic() + 30
+    while is_running(int(pid)):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def is_running(pid):
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def test_import_loads_nothing_heavy():

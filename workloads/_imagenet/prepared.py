@@ -23,7 +23,7 @@ class PreparedExamples:
         Raises:
           DataError: the format is another one, or the package is not installed.
         """
-        found = json.loads((folder / "dataset_info.json").read_text())["fileFormat"]
+        found = json.loads((folder / "dataset_info.json").read_text()).get("fileFormat")
         if found != "array_record":
             raise DataError(
                 f"{folder} is in the format {found}, which needs TensorFlow to read; "
