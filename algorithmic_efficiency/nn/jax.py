@@ -7,8 +7,11 @@ Parameters start at zero: their values are drawn once for both frameworks, from
 from collections.abc import Callable
 
 import jax
+import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
+
+from algorithmic_efficiency.nn import jax_cpu
 
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
     "relu": nn.relu,
@@ -43,6 +46,8 @@ class Dense(nn.Dense):
 
 def conv2d(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
     """Convolves [B, H, W, C] with [K, K, C, F], K odd, padded by (K - 1) / 2."""
+    if _on_cpu() and kernel.shape[0] == 1:
+        return jax_cpu.conv_1x1(x, kernel, stride)
     pad = kernel.shape[0] // 2
     return lax.conv_general_dilated(
         x,
@@ -55,4 +60,14 @@ def conv2d(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
 
 def max_pool(x: jax.Array) -> jax.Array:
     """Max-pools [B, H, W, C] over 3x3 windows at stride 2, padded by 1."""
-    return nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
+    if _on_cpu():
+        return jax_cpu.max_pool(x)
+    border = ((0, 0), (1, 1), (1, 1), (0, 0))
+    y: jax.Array = lax.reduce_window(
+        x, -jnp.inf, lax.max, (1, 3, 3, 1), (1, 2, 2, 1), border
+    )
+    return y
+
+
+def _on_cpu() -> bool:
+    return jax.default_backend() == "cpu"
