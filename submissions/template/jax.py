@@ -1,8 +1,12 @@
-"""The smallest complete submission in JAX: plain gradient descent.
+r"""The smallest complete submission in JAX: plain gradient descent.
 
 Copy this file, change `train_step`, and run it with
 
-    python submission_runner.py --workload=imagenet_resnet --submission_path=YOUR_FILE
+    python submission_runner.py --workload=imagenet_resnet --tuning_ruleset=self \
+        --submission_path=submissions/template/jax.py
+
+It has no hyperparameters, hence `self`; with a search space or a file
+`default_hyperparameters.json` beside it, leave that out and read `hyperparameters`.
 
 Only the four functions that are not called from here are needed. The clock runs in
 `update_params` and `data_selection`; `init_optimizer_state` is free.
