@@ -141,7 +141,9 @@ FLAGS: Mapping[str, Sequence[Flag]] = {
             "Let CUDA memory be split up to 256 MB only, against fragmentation.",
         ),
         Flag("profile", "bool", False, "Record the time of every part of a step."),
-        Flag("capture_jax_trace", "bool", False, "Record a trace for the JAX profiler."),
+        Flag(
+            "capture_jax_trace", "bool", False, "Record a trace for the JAX profiler."
+        ),
     ),
 }
 

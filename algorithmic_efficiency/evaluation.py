@@ -72,7 +72,9 @@ def _sums(
     sums = {name: np.zeros(2) for name in (*definition.metrics, "num_examples")}
     for batch in batches:
         seen = Batch(predict(batch), batch["targets"], batch["weights"])
-        sums["num_examples"] += np.count_nonzero(batch["weights"]), 0
+        sums["num_examples"] += (float(np.count_nonzero(batch["weights"])), 0.0)
         for name in definition.metrics:
             sums[name] += METRICS[name].update(seen, definition.loss_type)
-    return {name: (float(total), float(weight)) for name, (total, weight) in sums.items()}
+    return {
+        name: (float(total), float(weight)) for name, (total, weight) in sums.items()
+    }

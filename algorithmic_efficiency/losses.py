@@ -83,7 +83,7 @@ LOSSES: dict[LossType, Callable[[Ops, Any, Any, float], Any]] = {
 }
 
 
-def masked_loss(  # noqa: PLR0917 - the submission API's four, behind type and ops
+def masked_loss(
     loss_type: LossType,
     ops: Ops,
     targets: Any,
@@ -111,17 +111,17 @@ class NumpyOps:
 
     def exp(self, x: np.ndarray) -> np.ndarray:
         """Returns e ** x."""
-        return np.exp(x)
+        return np.asarray(np.exp(x))
 
     def log_softmax(self, x: np.ndarray) -> np.ndarray:
         """Returns log(softmax(x)) over the last axis, float64."""
         x = np.asarray(x, np.float64)
         x = x - x.max(-1, keepdims=True)
-        return x - np.log(np.exp(x).sum(-1, keepdims=True))
+        return np.asarray(x - np.log(np.exp(x).sum(-1, keepdims=True)))
 
     def log_sigmoid(self, x: np.ndarray) -> np.ndarray:
         """Returns log(1 / (1 + exp(-x))), float64."""
-        return -np.logaddexp(0.0, -np.asarray(x, np.float64))
+        return np.asarray(-np.logaddexp(0.0, -np.asarray(x, np.float64)))
 
     def pick(self, x: np.ndarray, index: np.ndarray) -> np.ndarray:
         """Returns x[..., index], index being integers of shape x.shape[:-1]."""

@@ -162,8 +162,10 @@ def variants(
     """
     table = {base.name: base}
     for suffix, changes in rows.items():
-        merged = {
-            key: {**getattr(base, key), **value} if isinstance(value, Mapping) else value
+        merged: dict[str, Any] = {
+            key: {**getattr(base, key), **value}
+            if isinstance(value, Mapping)
+            else value
             for key, value in changes.items()
         }
         name = f"{base.name}_{suffix}"

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from algorithmic_efficiency.errors import UsageError
 from algorithmic_efficiency.losses import Ops
-from algorithmic_efficiency.spec import Definition, Field, ForwardPassMode
+from algorithmic_efficiency.spec import Definition, ForwardPassMode
 
 FRAMEWORKS = ("pytorch", "jax")
 # Framework -> the module that must be importable.

@@ -11,8 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import serialization
-from jax.sharding import NamedSharding, PartitionSpec
 
+from algorithmic_efficiency import jax_sharding_utils
 from algorithmic_efficiency import params as parameters
 from algorithmic_efficiency.backends.base import import_model
 from algorithmic_efficiency.errors import StorageError
@@ -68,9 +68,6 @@ class JaxBackend:
 
     def __init__(self) -> None:
         self.ops = JaxOps()
-        mesh = jax.make_mesh((jax.local_device_count(),), ("batch",))
-        self._replicated = NamedSharding(mesh, PartitionSpec())
-        self._sharded = NamedSharding(mesh, PartitionSpec("batch"))
 
     @property
     def device_count(self) -> int:
@@ -94,8 +91,7 @@ class JaxBackend:
         state = {}
         if "batch_stats" in tree:
             state["batch_stats"] = parameters.initial_statistics(tree["batch_stats"])
-        placed = jax.device_put((params, state), self._replicated)
-        return placed[0], placed[1]
+        return jax_sharding_utils.replicate((params, state))
 
     def tree(self, function: Any, shapes: Mapping[str, Any]) -> Any:
         """Returns function(name, shape) as a tree like that of the parameters."""
@@ -145,7 +141,7 @@ class JaxBackend:
     def place(self, batch: Mapping[str, Any], fields: Mapping[str, Any]) -> Any:
         """Returns the batch sharded over the devices along its first axis."""
         del fields
-        return jax.device_put(dict(batch), self._sharded)
+        return jax_sharding_utils.shard_along_batch_dim(dict(batch))
 
     def make_rng(self, pair: tuple[int, int]) -> jax.Array:
         """Returns a key, uint32 [2]."""
@@ -167,8 +163,9 @@ class JaxBackend:
 
     def nonfinite(self, params: Any) -> str | None:
         """Returns the name of a parameter that holds NaN or inf, or None."""
-        bad = parameters.from_jax(jax.device_get(_nonfinite_leaves(params)))
-        return next((name for name, is_bad in bad.items() if is_bad), None)
+        leaves = jax.tree_util.tree_leaves_with_path(_nonfinite_leaves(params))
+        bad = (path for path, is_bad in leaves if bool(is_bad))
+        return next((".".join(key.key for key in path) for path in bad), None)
 
     def canonical(self, params: Any, model_state: Any) -> dict[str, Any]:
         """Returns parameters and running statistics as canonical NumPy arrays."""

@@ -78,7 +78,15 @@ def _gpus() -> list[dict[str, Any]]:
 
 def _source() -> str:
     """Returns the commit, with '+' where files differ from it, or 'unknown'."""
-    command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty=+", "--abbrev=12"]
+    command = [
+        "git",
+        "-C",
+        str(ROOT),
+        "describe",
+        "--always",
+        "--dirty=+",
+        "--abbrev=12",
+    ]
     try:
         done = subprocess.run(  # noqa: S603 - a fixed command
             command, capture_output=True, text=True, timeout=10, check=True

@@ -1,12 +1,14 @@
-"""What a person sees while a trial runs: one line on a terminal, log lines elsewhere."""
+"""What a person sees while a trial runs: a line on a terminal, else log lines."""
 
 import math
 import sys
 import time
 from typing import Any, TextIO
 
+from algorithmic_efficiency.metrics import METRICS
 from algorithmic_efficiency.runner.clock import Clock
 from algorithmic_efficiency.runner.trial import Progress, Rules
+from algorithmic_efficiency.spec import Definition
 
 _REFRESH_SECONDS = 0.25
 
@@ -16,18 +18,18 @@ class ProgressLine:
 
     Args:
       rules: the budget and the evaluation period.
-      metric: key of the metric to show, for example 'validation/accuracy'.
-      maximize: whether larger is better.
+      definition: the workload, whose target metric is shown.
       stream: where to write; a bar is drawn only on a terminal.
     """
 
     def __init__(
-        self, rules: Rules, metric: str, maximize: bool, stream: TextIO = sys.stderr
+        self, rules: Rules, definition: Definition, stream: TextIO | None = None
     ) -> None:
+        name = definition.target_metric_name
         self._rules = rules
-        self._metric = metric
-        self._best = max if maximize else min
-        self._stream = stream
+        self._metric = f"validation/{name}"
+        self._best = max if METRICS[name].maximize else min
+        self._stream = stream = stream or sys.stderr
         self._next = 0.0
         self._bar: Any = None
         if stream.isatty():

@@ -1,17 +1,15 @@
 """Runs a submission on a workload: the part of a trial that is not pure."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
+import time
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from algorithmic_efficiency import seeds
 from algorithmic_efficiency.backends.base import Backend
 from algorithmic_efficiency.errors import SubmissionError
-from algorithmic_efficiency.runner import checkpoint
 from algorithmic_efficiency.runner.clock import Clock
-from algorithmic_efficiency.runner.progress import ProgressLine
-from algorithmic_efficiency.runner.records import MetricsLogger, Table
+from algorithmic_efficiency.runner.recorder import Recorder
 from algorithmic_efficiency.runner.trial import Progress, Result
 from algorithmic_efficiency.submission import Submission
 from algorithmic_efficiency.workload import Workload
@@ -36,6 +34,9 @@ class Trainer:
 
     Attributes:
       state: params, model_state and optimizer_state.
+      recorder: writes the records, or is None.
+      seconds_in: seconds that the steps spent in each function of the submission, the
+        wait for the device included in `update_params`.
     """
 
     def __init__(
@@ -71,14 +72,15 @@ class Trainer:
         }
         self._batches: Any = None
         self._queue: Any = None
-        self._evals: list[tuple[int, Result]] = []
-        self.on_record: Callable[[Progress, Clock], None] = lambda progress, clock: None
-        self.on_step: Callable[[Progress, Clock], None] = lambda progress, clock: None
+        self.recorder: Recorder | None = None
+        self.seconds_in = {"data_selection": 0.0, "update_params": 0.0}
 
     def open_data(self, workers: int, start: int = 0) -> None:
         """Starts the stream of training batches at position `start`."""
         self._batches = self.workload.train_queue(
-            self.batch_size, seeds.integer(self.seed, "data"), workers=workers,
+            self.batch_size,
+            seeds.integer(self.seed, "data"),
+            workers=workers,
             start=start,
         )
         self._queue = InputQueue(self._batches, self.workload)
@@ -101,6 +103,7 @@ class Trainer:
     def step(self, progress: Progress, train_state: Mapping[str, Any]) -> None:
         """Selects a batch and updates; returns when the device has finished."""
         state, step = self.state, progress.step
+        begin = time.perf_counter()
         batch = self.submission.data_selection(
             self.workload,
             self._queue,
@@ -111,19 +114,25 @@ class Trainer:
             step,
             self._rng("data_selection", step),
         )
+        selected = time.perf_counter()
         more = {"train_state": train_state} if self.submission.takes_train_state else {}
         returned = self.submission.update_params(
-            **self._arguments(progress), batch=batch, **more,
+            **self._arguments(progress),
+            batch=batch,
+            **more,
             rng=self._rng("update_params", step),
         )
         self._take("update_params", returned)
+        self.seconds_in["data_selection"] += selected - begin
+        self.seconds_in["update_params"] += time.perf_counter() - selected
 
     def prepare_for_eval(self, progress: Progress) -> None:
         """Lets the submission prepare, if it wants to."""
         if self.submission.prepare_for_eval is None:
             return
         returned = self.submission.prepare_for_eval(
-            **self._arguments(progress), rng=self._rng("prepare_for_eval", progress.step)
+            **self._arguments(progress),
+            rng=self._rng("prepare_for_eval", progress.step),
         )
         self._take("prepare_for_eval", returned)
 
@@ -152,11 +161,13 @@ class Trainer:
 
     def record(self, progress: Progress, clock: Clock) -> None:
         """Writes the last evaluation and a checkpoint."""
-        self.on_record(progress, clock)
+        if self.recorder is not None:
+            self.recorder.record(progress, clock)
 
     def show(self, progress: Progress, clock: Clock) -> None:
         """Refreshes the progress line."""
-        self.on_step(progress, clock)
+        if self.recorder is not None:
+            self.recorder.show(progress, clock)
 
     def _rng(self, *purpose: str | int) -> Any:
         return self.backend.make_rng(seeds.pair(self.seed, *purpose))
@@ -189,57 +200,3 @@ class Trainer:
             "model_state": model_state,
             "optimizer_state": optimizer_state,
         }
-
-
-class Recorder:
-    """Writes what a trial leaves behind, at every evaluation and at the end."""
-
-    def __init__(
-        self,
-        folder: Path,
-        trainer: Trainer,
-        line: ProgressLine,
-        logger: MetricsLogger,
-        evals: Table,
-        *,
-        save_checkpoints: bool,
-        keep_all: bool,
-    ) -> None:
-        self._folder = folder
-        self._trainer = trainer
-        self._line = line
-        self._logger = logger
-        self._evals = evals
-        self._save_checkpoints = save_checkpoints
-        self._keep_all = keep_all
-
-    def record(self, progress: Progress, clock: Clock) -> None:
-        """Logs, writes both CSV files and a checkpoint of the newest evaluation."""
-        step, result = progress.evals[-1]
-        count = progress.preemption_count
-        row = {"global_step": step, "preemption_count": count, **result}
-        self._evals.append(row)
-        self._evals.flush()
-        self._logger.append_scalar_metrics(
-            {k: v for k, v in row.items() if k != "global_step"}, step
-        )
-        self._logger.flush()
-        self._line.evaluated(progress, clock)
-        if self._save_checkpoints:
-            # The clock's running stretch, this writing, goes into the checkpoint too.
-            clock.switch("logging")
-            self.checkpoint(progress, clock)
-
-    def checkpoint(self, progress: Progress, clock: Clock) -> None:
-        """Writes the state of the trial as it is now."""
-        trainer = self._trainer
-        meta = checkpoint.describe(
-            progress, clock, position=trainer.position, seed=trainer.seed
-        )
-        checkpoint.save(
-            self._folder, trainer.backend, trainer.state, meta, keep_all=self._keep_all
-        )
-
-    def show(self, progress: Progress, clock: Clock) -> None:
-        """Refreshes the progress line."""
-        self._line.show(progress, clock, self._logger.latest)

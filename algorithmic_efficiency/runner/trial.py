@@ -115,21 +115,18 @@ def eval_due(progress: Progress, submission_seconds: float, rules: Rules) -> boo
     return not ends and since >= rules.eval_period_seconds
 
 
-def run_trial(
-    trainer: Trainer, clock: Clock, rules: Rules, progress: Progress | None = None
-) -> tuple[Progress, str]:
+def run_trial(trainer: Trainer, clock: Clock, rules: Rules, progress: Progress) -> str:
     """Trains until the targets are reached or something else ends the trial.
 
     Args:
       trainer: what is run.
       clock: new, or restored from a checkpoint.
       rules: when to evaluate and to stop.
-      progress: new, or restored from a checkpoint.
+      progress: new, or restored from a checkpoint; brought up to date.
 
     Returns:
-      The final progress and the reason why the trial ended.
+      The reason why the trial ended.
     """
-    progress = progress or Progress()
     while not (reason := stop_reason(progress, clock.submission, rules)):
         clock.switch("submission")
         try:
@@ -142,12 +139,10 @@ def run_trial(
         clock.switch("other")
         if eval_due(progress, clock.submission, rules):
             _evaluate(trainer, clock, rules, progress)
-    return progress, reason
+    return reason
 
 
-def _evaluate(
-    trainer: Trainer, clock: Clock, rules: Rules, progress: Progress
-) -> None:
+def _evaluate(trainer: Trainer, clock: Clock, rules: Rules, progress: Progress) -> None:
     """Prepares on the clock, then evaluates off the clock if time remains."""
     clock.switch("submission")
     trainer.prepare_for_eval(progress)

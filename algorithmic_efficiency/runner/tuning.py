@@ -10,9 +10,7 @@ from typing import Any
 from algorithmic_efficiency.errors import UsageError
 
 Point = dict[str, Any]
-_FORMS = (
-    '{"min": a, "max": b, "scaling": "linear"|"log"} or {"feasible_points": [...]}'
-)
+_FORMS = '{"min": a, "max": b, "scaling": "linear"|"log"} or {"feasible_points": [...]}'
 
 
 def read(path: Path) -> Any:

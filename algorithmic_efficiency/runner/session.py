@@ -1,0 +1,291 @@
+"""One trial from its folder to its record: sets the pieces up and runs the loop."""
+
+import contextlib
+import fcntl
+import json
+import math
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from algorithmic_efficiency import registry, seeds, submission
+from algorithmic_efficiency.backends import base
+from algorithmic_efficiency.errors import StorageError, UsageError
+from algorithmic_efficiency.metrics import METRICS
+from algorithmic_efficiency.runner import checkpoint, curves, metadata, records, tuning
+from algorithmic_efficiency.runner.clock import Clock
+from algorithmic_efficiency.runner.config import RunConfig
+from algorithmic_efficiency.runner.progress import ProgressLine
+from algorithmic_efficiency.runner.recorder import Recorder
+from algorithmic_efficiency.runner.trainer import Trainer
+from algorithmic_efficiency.runner.trial import Progress, Rules, run_trial
+from algorithmic_efficiency.workload import Workload
+
+SELF_TUNING_FACTOR = 1.5  # more time for a submission that tunes itself (v0.6 rules)
+FINISHED = ("target_reached", "missed", "diverged")
+
+
+def read_run(folder: Path) -> dict[str, Any]:
+    """Returns run.json of a trial, or {} where there is none."""
+    path = folder / "run.json"
+    if not path.is_file():
+        return {}
+    content: dict[str, Any] = json.loads(path.read_text())
+    return content
+
+
+class Session:
+    """One trial of a run; `run` does everything."""
+
+    def __init__(self, config: RunConfig, study: int, trial: int) -> None:
+        self.config = config
+        self.study = study
+        self.trial = trial
+        self.folder = config.trial_folder(study, trial)
+        self.definition = registry.get(config.workload)
+        self.point = config.points[trial]
+        self.seed = seeds.integer(config.seed, "study", study, "trial", trial)
+        factor = SELF_TUNING_FACTOR if config.ruleset == "self" else 1.0
+        self.rules = Rules(
+            budget_seconds=self.definition.max_allowed_runtime_sec * factor,
+            eval_period_seconds=self.definition.eval_period_time_sec,
+            max_global_steps=config.max_global_steps,
+            skip_evals=config.skip_evals,
+        )
+
+    def run(self) -> None:
+        """Runs the trial, unless it has been run to its end before."""
+        with _locked(self.folder):
+            if self.config.resume:
+                if read_run(self.folder).get("status") in FINISHED:
+                    print(f"{self.folder} is finished already.", file=sys.stderr)
+                    return
+                hparams = self.folder / "hparams.json"
+                if hparams.is_file():
+                    self.point = json.loads(hparams.read_text())
+            elif self.config.overwrite:
+                _empty(self.folder)
+            with self._trainer() as trainer:
+                self._train(trainer)
+
+    @contextlib.contextmanager
+    def _trainer(self) -> Iterator[Trainer]:
+        options: dict[str, Any] = {}
+        if self.config.framework == "pytorch":
+            options["compile_models"] = self.config.torch_compile
+        backend = base.make(self.config.framework, **options)
+        loaded = submission.load(self.config.submission_path)
+        workload = Workload(self.definition, backend, self.config.folders)
+        workload.eval_num_workers = self.config.eval_num_workers
+        point = tuning.namedtuple(self.point) if self.point is not None else None
+        trainer = Trainer(workload, loaded, backend, point, self.seed)
+        try:
+            yield trainer
+        finally:
+            trainer.close()
+
+    def _train(self, trainer: Trainer) -> None:
+        """Runs the loop between two records: what is to be run, and what came of it."""
+        progress, clock, position = self._restore(trainer)
+        line = ProgressLine(self.rules, self.definition)
+        recorder = self._recorder(trainer, line, progress)
+        trainer.workload.attach_metrics_logger(recorder.logger)
+        trainer.recorder = recorder
+        trainer.open_data(self.config.num_workers, position)
+        self._write_start(trainer, progress, clock)
+        clock.switch("other")
+        try:
+            with self._traced():
+                reason = run_trial(trainer, clock, self.rules, progress)
+            clock.switch("logging")
+            status = _status(progress)
+            recorder.finish(progress, clock)
+            clock.switch("other")
+        except BaseException as error:
+            with contextlib.suppress(StorageError):
+                self._write_end(trainer, progress, clock, ("failed", _reason(error)))
+            raise
+        finally:
+            line.close()
+        self._write_end(trainer, progress, clock, (status, reason))
+        self._summarise(progress, clock, line, f"{status} ({reason})")
+
+    def _restore(self, trainer: Trainer) -> tuple[Progress, Clock, int]:
+        found = checkpoint.existing(self.folder) if self.config.resume else []
+        if not found:
+            return Progress(), Clock(), 0
+        state, meta = checkpoint.load(found[-1], trainer.backend, trainer.state)
+        if meta["seed"] != self.seed:
+            raise UsageError(
+                f"{found[-1]} was written with another --rng_seed. Resume with the "
+                "same seed, or without the flag."
+            )
+        trainer.state = state
+        progress, seconds = checkpoint.restore(meta)
+        progress.preemption_count += 1
+        print(f"Resuming from {found[-1]}.", file=sys.stderr)
+        return progress, Clock(seconds=seconds), int(meta["position"])
+
+    def _recorder(
+        self, trainer: Trainer, line: ProgressLine, progress: Progress
+    ) -> Recorder:
+        sinks: list[Any] = []
+        if self.config.use_tensorboard:
+            sinks.append(records.TensorBoard(self.folder))
+        if self.config.use_wandb:
+            name = "/".join(self.folder.parts[-3:])
+            sinks.append(records.WandB(self.folder, name, self.point or {}))
+        table = records.Table.read(self.folder / "measurements.csv", progress.step)
+        evals = self.folder / "eval_measurements.csv"
+        return Recorder(
+            self.folder,
+            trainer,
+            line,
+            records.MetricsLogger(table, sinks),
+            records.Table.read(evals, progress.step),
+            save_checkpoints=self.config.save_checkpoints,
+            keep_all=self.config.save_intermediate_checkpoints,
+        )
+
+    @contextlib.contextmanager
+    def _traced(self) -> Iterator[None]:
+        if not self.config.capture_jax_trace:
+            yield
+            return
+        import jax  # noqa: PLC0415 - only with --capture_jax_trace
+
+        with jax.profiler.trace(str(self.folder / "jax_trace")):
+            yield
+
+    def _write_start(self, trainer: Trainer, progress: Progress, clock: Clock) -> None:
+        count = progress.preemption_count
+        if self.point is not None:
+            records.write_json(self.folder / "hparams.json", self.point)
+        records.write_json(self.folder / f"flags_{count}.json", self.config.flags)
+        plain = (bool, int, float, str)
+        facts = {
+            f"workload.{name}": value
+            for name, value in vars(self.definition).items()
+            if isinstance(value, plain)
+        }
+        facts |= {"rng_seed": self.config.seed, **self._surroundings(trainer)}
+        records.write_json(self.folder / f"meta_data_{count}.json", facts)
+        run = self._describe(trainer, progress, clock)
+        run |= {"status": "running", "stop_reason": ""}
+        records.write_json(self.folder / "run.json", run)
+
+    def _write_end(
+        self, trainer: Trainer, progress: Progress, clock: Clock, end: tuple[str, str]
+    ) -> None:
+        run = self._describe(trainer, progress, clock)
+        run |= {"status": end[0], "stop_reason": end[1]}
+        records.write_json(self.folder / "run.json", run)
+        if progress.evals:
+            name = submission_name(self.config)
+            title = f"{self.config.workload}, {self.config.framework}, {name}"
+            curves.draw(self.folder / "curves.png", self.definition, title, progress)
+
+    def _surroundings(self, trainer: Trainer) -> dict[str, Any]:
+        versions = {**metadata.versions(), **trainer.backend.describe()}
+        return {"versions": versions, "hardware": metadata.hardware()}
+
+    def _describe(
+        self, trainer: Trainer, progress: Progress, clock: Clock
+    ) -> dict[str, Any]:
+        """Returns run.json: all that a reader of a result needs to know about it."""
+        definition, config = self.definition, self.config
+        metric = definition.target_metric_name
+        return {
+            "workload": definition.name,
+            "framework": config.framework,
+            "scale": "mini" if registry.is_mini(definition.name) else "full",
+            "submission": submission_name(config),
+            "score": progress.score,
+            "global_step": progress.step,
+            "evaluations": len(progress.evals),
+            "preemption_count": progress.preemption_count,
+            "diverged": progress.diverged,
+            "clock": {**clock.seconds, "wall": clock.total},
+            "budget_seconds": self.rules.budget_seconds,
+            "targets": {
+                "metric": metric,
+                "validation": definition.validation_target_value,
+                "test": definition.test_target_value,
+                "maximize": METRICS[metric].maximize,
+            },
+            "seed": config.seed,
+            "study": self.study,
+            "trial": self.trial,
+            "tuning_ruleset": config.ruleset,
+            "hyperparameters": self.point,
+            "batch_size": trainer.batch_size,
+            "bad_examples": trainer.bad_examples,
+            "seconds_in": trainer.seconds_in,
+            "peak_memory_bytes": metadata.peak_memory_bytes(),
+            **self._surroundings(trainer),
+        }
+
+    def _summarise(
+        self, progress: Progress, clock: Clock, line: ProgressLine, end: str
+    ) -> None:
+        phases = " + ".join(f"{name} {s:.1f}" for name, s in clock.seconds.items())
+        peak = metadata.peak_memory_bytes() / 2**30
+        line.say(
+            f"{end} after {progress.step} steps. Wall {clock.total:.1f} s = {phases}. "
+            f"Peak memory {peak:.2f} GiB."
+        )
+        line.say(f"Records: {self.folder}")
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Keeps a second process out of a trial's folder."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = (folder / ".lock").open("w")
+    except OSError as error:
+        raise StorageError(
+            f"{folder} cannot be written ({error.strerror}). Give a folder of yours "
+            "with --experiment_dir."
+        ) from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise UsageError(
+                f"Another process is running in {folder}. Wait for it, or give another "
+                "--experiment_name."
+            ) from error
+        yield
+
+
+def _empty(folder: Path) -> None:
+    """Deletes the records of an earlier run, but not the lock that we hold."""
+    for path in folder.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name != ".lock":
+            path.unlink()
+
+
+def submission_name(config: RunConfig) -> str:
+    """Returns a submission's name: its folder where the file has a general name."""
+    path = config.submission_path
+    general = (*base.FRAMEWORKS, "submission")
+    return path.resolve().parent.name if path.stem in general else path.stem
+
+
+def _status(progress: Progress) -> str:
+    if progress.diverged:
+        return "diverged"
+    return "target_reached" if math.isfinite(progress.score) else "missed"
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted"
+    if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
+        return "out_of_memory"
+    return "failed"

@@ -1,0 +1,187 @@
+"""What every registered workload must hold in both frameworks; values, not shapes."""
+
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+import torch
+from parity import pairs
+
+from algorithmic_efficiency import adapters, params, registry, seeds, submission
+from algorithmic_efficiency.runner.trainer import InputQueue
+from algorithmic_efficiency.runner.tuning import namedtuple
+from algorithmic_efficiency.workload import Workload
+
+FRAMEWORKS = ("jax", "pytorch")
+COUNTS = {"imagenet_resnet": 25_557_032}
+
+
+def test_full_size_names_shapes_and_types_agree(full_name: str) -> None:
+    shapes, types = {}, {}
+    for framework in FRAMEWORKS:
+        backend, definition = pairs.backend(framework), registry.get(full_name)
+        shapes[framework] = backend.shapes(backend.build(definition), definition)
+        types[framework] = {n: params.parameter_type(n) for n in shapes[framework]}
+    assert shapes["jax"] == shapes["pytorch"]
+    assert types["jax"] == types["pytorch"]
+    base = next(
+        n for n in [full_name, *registry.base_names(full_name)] if n in COUNTS
+    )
+    total = sum(int(np.prod(shape)) for shape in shapes["jax"].values())
+    assert total == COUNTS[base]
+
+
+def test_types_are_those_of_the_layers(mini_name: str) -> None:
+    made, module, _ = pairs.started(mini_name, "pytorch")
+    kinds = (torch.nn.Conv2d, torch.nn.Linear)
+    seen = 0
+    for path, layer in module.named_modules():
+        for leaf, _ in layer.named_parameters(recurse=False):
+            found = made.model_params_types[f"{path}.{leaf}"].name
+            if isinstance(layer, kinds):
+                prefix = "CONV_" if isinstance(layer, torch.nn.Conv2d) else ""
+                assert found == ("BIAS" if leaf == "bias" else f"{prefix}WEIGHT")
+            else:
+                expected = "BIAS" if leaf == "bias" else "SCALE"
+                assert found.endswith(f"NORM_{expected}")
+            seen += 1
+    assert seen == len(list(module.parameters()))
+
+
+def test_param_trees_have_the_form_of_the_parameters(mini_name: str) -> None:
+    made, parameters, _ = pairs.started(mini_name, "jax")
+    structure = jax.tree.structure(parameters)
+    assert jax.tree.structure(made.model_params_types) == structure
+    assert jax.tree.structure(made.param_shapes) == structure
+    fresh = Workload(registry.get(mini_name), pairs.backend("jax"), pairs.NO_DATA)
+    with pytest.raises(ValueError, match="init_model_fn"):
+        _ = fresh.param_shapes
+    outputs = [key for key in parameters if made.is_output_params(key)]
+    assert outputs == [made.definition.output_layer]
+
+
+def test_same_seed_gives_the_same_start(mini_name: str) -> None:
+    flat = {}
+    for framework in FRAMEWORKS:
+        _, parameters, state = pairs.started(mini_name, framework)
+        flat[framework] = pairs.backend(framework).canonical(parameters, state)
+    assert set(flat["jax"]) == set(flat["pytorch"])
+    for name, value in flat["jax"].items():
+        np.testing.assert_array_equal(value, flat["pytorch"][name], err_msg=name)
+
+
+def test_one_pass_agrees(mini_name: str) -> None:
+    runs = {}
+    for framework in FRAMEWORKS:
+        made, parameters, state = pairs.with_weights(mini_name, framework)
+        batch = pairs.random_batch(made, size=8, padded=2)
+        runs[framework] = pairs.forward_backward(made, parameters, state, batch)
+    ours, theirs = runs["jax"], runs["pytorch"]
+    close(ours["outputs"][:6], theirs["outputs"][:6], 2e-4)
+    for key in ("summed", "n_valid_examples", "per_example"):
+        close(ours["loss"][key], theirs["loss"][key], 1e-4)
+    assert set(ours["gradients"]) == set(theirs["gradients"])
+    for name, value in theirs["gradients"].items():
+        close(ours["gradients"][name], value, 2e-3, name)
+    for name, value in theirs["statistics"].items():
+        close(ours["statistics"][name], value, 1e-4, name)
+
+
+def test_evaluation_agrees(mini_name: str) -> None:
+    outputs = {}
+    for framework in FRAMEWORKS:
+        made, parameters, state = pairs.with_weights(mini_name, framework)
+        batch = made.place(pairs.random_batch(made, size=6, padded=0))
+        backend = pairs.backend(framework)
+        outputs[framework] = backend.predict(made._model, parameters, state, batch)
+    close(outputs["jax"], outputs["pytorch"], 2e-4)
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_padding_is_invisible(mini_name: str, framework: str) -> None:
+    runs = []
+    for fill in (0.0, 100.0):
+        made, parameters, state = pairs.with_weights(mini_name, framework)
+        batch = pairs.random_batch(made, size=8, padded=2)
+        batch["inputs"][6:] = fill
+        batch["targets"][6:] = int(fill > 0)
+        runs.append(pairs.forward_backward(made, parameters, state, batch))
+    made, parameters, state = pairs.with_weights(mini_name, framework)
+    alone = {k: v[:6] for k, v in batch.items()}
+    runs.append(pairs.forward_backward(made, parameters, state, alone))
+    for other in runs[1:]:
+        close(runs[0]["loss"]["summed"], other["loss"]["summed"], 1e-5)
+        for part in ("gradients", "statistics"):
+            for name, value in runs[0][part].items():
+                close(value, other[part][name], 1e-3, name)
+
+
+def test_twenty_steps_agree(
+    mini_name: str, folders: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(adapters, "logs_at", lambda step: True)
+    losses = {f: trajectory(mini_name, f, folders, steps=20) for f in FRAMEWORKS}
+    ours, theirs = np.array(losses["jax"]), np.array(losses["pytorch"])
+    np.testing.assert_allclose(ours, theirs, rtol=1e-3)
+    assert not np.allclose(ours, ours[0], rtol=1e-3)  # it does train
+
+
+def trajectory(name: str, framework: str, folders: Any, steps: int) -> list[float]:
+    """Returns the loss of every step of the reference NadamW on the workload's data."""
+    made = pairs.workload(name, framework, folders)
+    backend = pairs.backend(framework)
+    algorithm = load_algorithm("nadamw", framework)
+    point = {"learning_rate": 1e-4, "one_minus_beta1": 0.1, "beta2": 0.99}
+    point |= {"weight_decay": 0.1, "warmup_factor": 0.05}
+    hyperparameters = namedtuple(point)
+    parameters, state = made.init_model_fn(backend.make_rng(seeds.pair(1, "model")))
+    optimizer = algorithm.init_optimizer_state(
+        made, parameters, state, hyperparameters, backend.make_rng((1, 2))
+    )
+    losses: list[float] = []
+    made.metrics_logger = Listener(losses)
+    with_queue = made.train_queue(32, seed=4)
+    queue = InputQueue(with_queue, made)
+    for step in range(steps):
+        optimizer, parameters, state = algorithm.update_params(
+            workload=made,
+            current_param_container=parameters,
+            current_params_types=made.model_params_types,
+            model_state=state,
+            hyperparameters=hyperparameters,
+            batch=next(queue),
+            loss_type=made.loss_type,
+            optimizer_state=optimizer,
+            eval_results=[],
+            global_step=step,
+            rng=backend.make_rng(seeds.pair(1, "step", step)),
+        )
+    with_queue.close()
+    assert len(losses) == steps
+    return losses
+
+
+class Listener:
+    """A metrics logger that keeps the loss."""
+
+    def __init__(self, losses: list[float]) -> None:
+        self.losses = losses
+
+    def append_scalar_metrics(self, metrics: Any, global_step: int) -> None:
+        assert global_step == len(self.losses)
+        self.losses.append(float(metrics["loss"]))
+
+
+def load_algorithm(name: str, framework: str) -> Any:
+    path = registry.ROOT / "reference_algorithms" / name / f"{framework}.py"
+    return submission.load(path)
+
+
+def close(ours: Any, theirs: Any, tolerance: float, name: str = "") -> None:
+    """Asserts equality relative to the largest entry of the expected array."""
+    ours, theirs = np.asarray(ours, np.float64), np.asarray(theirs, np.float64)
+    assert ours.shape == theirs.shape, name
+    scale = max(np.abs(theirs).max(), 1e-6)
+    worst = np.abs(ours - theirs).max() / scale
+    assert worst <= tolerance, f"{name}: off by {worst:.2g} of the largest entry"
