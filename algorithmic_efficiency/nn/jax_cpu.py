@@ -4,15 +4,13 @@ They give the native operations' values to float32 rounding. What made each of t
 slow, and by how much, is in docs/decisions/003-convolutions-on-cpu.md.
 """
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 from jax import lax
 
 Residuals = tuple[jax.Array, jax.Array]
 # Keeps XLA from folding a transposition back into the product that reads it.
-_in_memory: Any = lax.optimization_barrier
+_in_memory = lax.optimization_barrier
 
 
 def conv_1x1(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
