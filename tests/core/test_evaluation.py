@@ -1,0 +1,86 @@
+import numpy as np
+import pytest
+from core_fakes import dataset, definition
+
+from algorithmic_efficiency import evaluation
+from algorithmic_efficiency.errors import EvaluationError
+
+SIZES = {"eval_train": 23, "validation": 17, "test": 11}
+
+
+def logits(batch):
+    return batch["inputs"]
+
+
+def evaluate(row, batch_size, sizes=SIZES, predict=logits):
+    def open_split(split):
+        return dataset(sizes[split], seed=sorted(SIZES).index(split))
+
+    return evaluation.evaluate(row, open_split, predict, batch_size=batch_size)
+
+
+def expected():
+    """Returns the metrics in one pass over all examples, float64."""
+    results = {}
+    for prefix, split in [("train", "eval_train"), ("validation",) * 2, ("test",) * 2]:
+        examples = dataset(SIZES[split], sorted(SIZES).index(split)).examples
+        z = np.stack([example["inputs"] for example in examples]).astype(np.float64)
+        y = np.array([example["targets"] for example in examples])
+        nll = np.log(np.exp(z).sum(1)) - z[np.arange(len(z)), y]
+        results[f"{prefix}/num_examples"] = SIZES[split]
+        results[f"{prefix}/accuracy"] = (z.argmax(1) == y).mean()
+        results[f"{prefix}/loss"] = nll.mean()
+    return results
+
+
+@pytest.mark.parametrize("batch_size", [1, 4, 11, 23, 64])
+def test_metrics_do_not_depend_on_the_batch_size(batch_size):
+    seen = []
+
+    def predict(batch):
+        seen.append(len(batch["weights"]))
+        return logits(batch)
+
+    got = evaluate(definition(), batch_size, predict=predict)
+    want = expected()
+    assert got.keys() == want.keys()
+    for name, value in want.items():
+        assert got[name] == pytest.approx(value, rel=1e-12), name
+    assert set(seen) == {batch_size}  # the last batch is padded, so shapes never vary
+    assert len(seen) == sum(-(-size // batch_size) for size in SIZES.values())
+
+
+def test_what_the_model_says_of_padding_does_not_matter():
+    def predict(batch):
+        outputs = batch["inputs"].copy()
+        outputs[batch["weights"] == 0] = np.nan
+        return outputs
+
+    assert evaluate(definition(), 8, predict=predict) == evaluate(definition(), 8)
+
+
+@pytest.mark.parametrize("split", SIZES)
+@pytest.mark.parametrize("change", [-1, 1])
+def test_every_example_must_be_counted_exactly_once(split, change):
+    sizes = {**SIZES, split: SIZES[split] + change}
+    words = f"The evaluation of {split} counted {sizes[split]} examples and toy has "
+    with pytest.raises(EvaluationError, match=words + str(SIZES[split])):
+        evaluate(definition(), 4, sizes)
+
+
+def test_splits_without_a_test_set():
+    row = definition(num_test_examples=None)
+    assert evaluation.splits(row) == {
+        "train": ("eval_train", 23),
+        "validation": ("validation", 17),
+    }
+    got = evaluate(row, 4)
+    assert {name.split("/")[0] for name in got} == {"train", "validation"}
+
+
+def test_an_error_of_the_model_is_not_swallowed():
+    def predict(batch):
+        raise RuntimeError("out of memory")
+
+    with pytest.raises(RuntimeError, match="out of memory"):
+        evaluate(definition(), 4, predict=predict)
