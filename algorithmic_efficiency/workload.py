@@ -35,6 +35,7 @@ class Workload:
         self._model = backend.build(definition)
         self._shapes: Any = None
         self._types: Any = None
+        self._opened: dict[tuple[Folders, str], Dataset] = {}
 
     def __getattr__(self, name: str) -> Any:
         """Returns a field of the definition."""
@@ -194,7 +195,7 @@ class Workload:
         folders = self._folders(data_dir, imagenet_v2_data_dir)
         return evaluation.evaluate(
             self.definition,
-            lambda split: self._open(folders, split, training=False),
+            lambda split: self._open(folders, split),
             lambda batch: self._backend.predict(
                 self._model,
                 params,
@@ -211,7 +212,7 @@ class Workload:
         self, batch_size: int, seed: int, *, workers: int = 0, start: int = 0
     ) -> Any:
         """Returns the stream of training batches, NumPy, from position `start`."""
-        dataset = self._open(self.folders, "train", training=True)
+        dataset = self._open(self.folders, "train")
         return train_batches(dataset, batch_size, seed, workers=workers, start=start)
 
     def place(self, batch: Mapping[str, Any]) -> dict[str, Any]:
@@ -236,15 +237,16 @@ class Workload:
             )
         seed = self._backend.seed_from(data_rng)[0]
         folders = self._folders(data_dir, None)
-        dataset = self._open(folders, split, training=True)
+        dataset = self._open(folders, split)
         return map(self.place, train_batches(dataset, global_batch_size, seed))
 
-    def _open(self, folders: Folders, split: str, training: bool) -> Dataset:
-        module = importlib.import_module(self.definition.data)
-        dataset: Dataset = module.open_split(
-            self.definition, folders, split, training=training, seed=0
-        )
-        return dataset
+    def _open(self, folders: Folders, split: str) -> Dataset:
+        """Opens a split once: listing a million files takes seconds."""
+        if (folders, split) not in self._opened:
+            module = importlib.import_module(self.definition.data)
+            opened = module.open_split(self.definition, folders, split)
+            self._opened[folders, split] = opened
+        return self._opened[folders, split]
 
     def _folders(self, data_dir: str | None, v2_dir: str | None) -> Folders:
         return Folders(

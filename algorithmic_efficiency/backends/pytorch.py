@@ -1,6 +1,7 @@
 """PyTorch: one device, images in channels_last memory."""
 
 import contextlib
+import errno
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -211,7 +212,13 @@ class PyTorchBackend:
             "optimizer_state": _dump(state["optimizer_state"]),
             "generators": self._generators(),
         }
-        torch.save(content, path)
+        try:
+            torch.save(content, path)
+        except RuntimeError as error:
+            # PyTorch's own writer does not say what the system told it.
+            raise OSError(
+                errno.EIO, "PyTorch could not write the whole file; is the disk full?"
+            ) from error
 
     def load(self, path: Path, state: Mapping[str, Any]) -> tuple[Any, str]:
         """Loads the file into the objects of `state`; returns them, and meta."""

@@ -59,7 +59,7 @@ class Session:
         """Runs the trial, unless it has been run to its end before."""
         with _locked(self.folder):
             if self.config.resume:
-                if read_run(self.folder).get("status") in FINISHED:
+                if self._finished():
                     print(f"{self.folder} is finished already.", file=sys.stderr)
                     return
                 hparams = self.folder / "hparams.json"
@@ -69,6 +69,13 @@ class Session:
                 _empty(self.folder)
             with self._trainer() as trainer:
                 self._train(trainer)
+
+    def _finished(self) -> bool:
+        """Says whether the trial has ended; a later --max_global_steps reopens it."""
+        run, limit = read_run(self.folder), self.rules.max_global_steps
+        if run.get("stop_reason") == "max_global_steps":
+            return limit is not None and run["global_step"] >= limit
+        return run.get("status") in FINISHED
 
     @contextlib.contextmanager
     def _trainer(self) -> Iterator[Trainer]:

@@ -47,7 +47,7 @@ def test_splits_are_opened_by_the_definition(data_dir, capsys):
     sizes = {"train": 4000, "validation": 1000, "test": 1000, "eval_train": 1000}
     for split, size in sizes.items():
         dataset = open_split(
-            definition, Folders(data_dir), split, training=False, seed=0
+            definition, Folders(data_dir), split
         )
         assert len(dataset.examples) == size
         counts = np.bincount([dataset.examples[k].label for k in range(size)])

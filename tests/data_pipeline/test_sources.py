@@ -41,7 +41,7 @@ def folders(tmp_path):
 
 def open_(folders, split, definition=DEFINITION):
     training = split == "train"
-    return open_split(definition, folders, split, training=training, seed=0)
+    return open_split(definition, folders, split)
 
 
 def labels(dataset):

@@ -30,20 +30,16 @@ def missing(definition: Definition, folders: Folders) -> str | None:
     return _not_found(folders, lost) if lost else None
 
 
-def open_split(
-    definition: Definition, folders: Folders, split: str, *, training: bool, seed: int
-) -> Dataset:
+def open_split(definition: Definition, folders: Folders, split: str) -> Dataset:
     """Opens a split: 'train', 'eval_train', 'validation' or 'test'.
 
     'eval_train' is a part of the training images that is the same in every run.
-    Augmentation depends on the generator that `element` is given, not on the split;
-    `training` and `seed` are for data sets whose examples depend on them.
+    Augmentation depends on the generator that `element` is given, not on the split.
 
     Raises:
       DataError: data are missing, or there are more or fewer than published.
       StorageError: the mini data cannot be written.
     """
-    del training, seed
     arguments = dict(definition.data_arguments)
     source = arguments.pop("source")
     part = "train" if split == "eval_train" else split
