@@ -7,6 +7,8 @@ import numpy as np
 
 from algorithmic_efficiency.data import Dataset
 from algorithmic_efficiency.errors import TrainingCompleteError
+from algorithmic_efficiency.runner.clock import Clock
+from algorithmic_efficiency.runner.trial import Progress, Rules, run_trial
 from algorithmic_efficiency.spec import Definition, Field, LossType
 
 
@@ -87,6 +89,17 @@ class FakeTrainer:
 
 def _at(values, index):
     return values[min(index, len(values) - 1)]
+
+
+def run(rules=None, progress=None, seconds=None, **trainer):
+    """Returns (trainer, clock, progress, reason) of a trial in made-up time."""
+    rules = rules or Rules(budget_seconds=10.0, eval_period_seconds=3.0)
+    time = Time()
+    fake = FakeTrainer(time, **trainer)
+    clock = Clock(time, seconds)
+    progress = progress or Progress()
+    reason = run_trial(fake, clock, rules, progress)
+    return fake, clock, progress, reason
 
 
 def definition(**changes):

@@ -82,7 +82,12 @@ def test_the_last_good_checkpoint_survives(tmp_path, error, raised, step):
 
 
 def test_other_files_are_no_checkpoints(tmp_path):
-    for name in ("checkpoint_", "checkpoint_x", ".checkpoint_7.tmp", "checkpoint_7.tmp"):
+    for name in (
+        "checkpoint_",
+        "checkpoint_x",
+        ".checkpoint_7.tmp",
+        "checkpoint_7.tmp",
+    ):
         (tmp_path / name).write_text("")
     assert checkpoint.existing(tmp_path) == []
     assert checkpoint.existing(tmp_path / "nowhere") == []

@@ -119,9 +119,7 @@ def test_a_batch_without_valid_examples_sums_to_zero(library):
 def torch_gradient(loss_type, targets, logits, mask, smoothing):
     z = torch.tensor(logits, requires_grad=True)
     mask = None if mask is None else torch.tensor(mask)
-    loss = masked_loss(
-        loss_type, TorchOps(), torch.tensor(targets), z, mask, smoothing
-    )
+    loss = masked_loss(loss_type, TorchOps(), torch.tensor(targets), z, mask, smoothing)
     loss["summed"].backward()
     return z.grad.numpy()
 

@@ -75,7 +75,9 @@ def test_published_constants(name):
     assert arguments["aspect"] == (0.75, pytest.approx(4 / 3, rel=1e-12))
 
 
-@pytest.mark.parametrize("name", [name for name in RESNETS if name != "imagenet_resnet"])
+@pytest.mark.parametrize(
+    "name", [name for name in RESNETS if name != "imagenet_resnet"]
+)
 def test_a_variant_differs_in_what_its_row_names_and_in_nothing_else(name):
     special = "initial" if name.endswith("large_bn_init") else "model.activation"
     assert differing(registry.get("imagenet_resnet"), registry.get(name)) == {
@@ -184,7 +186,8 @@ def test_a_row_merges_mappings_and_leaves_the_base_alone():
     base = registry.get("imagenet_resnet")
     before = dataclasses.asdict(base)
     table = variants(
-        base, {"a": {"model": {"width": 8}, "step_hint": 5}, "b": {"metrics": ("loss",)}}
+        base,
+        {"a": {"model": {"width": 8}, "step_hint": 5}, "b": {"metrics": ("loss",)}},
     )
     assert list(table) == ["imagenet_resnet", "imagenet_resnet_a", "imagenet_resnet_b"]
     assert table["imagenet_resnet"] is base
