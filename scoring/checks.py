@@ -15,21 +15,36 @@ from scoring.evaluations import Trial
 from scoring.table import Cells
 
 HOST_KEYS = {"host", "hostname", "node"}  # two equal machines differ in their name
+SMALL_KEYS = {"source", "system", "memory_bytes"}  # commit, kernel, a few megabytes
+REMEDY = (
+    "Their times cannot be put into one score: score them apart, or look at both with "
+    "`python -m scoring.compare`."
+)
 
 
-def refuse_mixtures(trials: Sequence[Trial]) -> None:
-    """Raise UsageError if runs differ in what makes their times comparable."""
+def refuse_mixtures(trials: Sequence[Trial]) -> list[str]:
+    """Return notes on small differences between runs.
+
+    Raises UsageError if runs differ in what makes their times comparable.
+    """
     kinds: tuple[tuple[str, Callable[[Trial], Any]], ...] = (
         ("scale", lambda trial: trial.scale),
         ("tuning ruleset", lambda trial: trial.run.get("tuning_ruleset")),
     )
     for what, value in kinds:
-        _refuse(what, [(trial, value(trial)) for trial in trials])
+        if difference := _difference(what, [(t, value(t)) for t in trials]):
+            raise UsageError(difference + REMEDY)
+    notes = []
     for record in ("versions", "hardware"):
         records = [(t, t.run[record]) for t in trials if _is_record(t.run.get(record))]
         for key in sorted({key for _, found in records for key in found} - HOST_KEYS):
             values = [(trial, found.get(key)) for trial, found in records]
-            _refuse(f"{record} ({key})", values)
+            difference = _difference(f"{record} ({key})", values)
+            if difference and key not in SMALL_KEYS:
+                raise UsageError(difference + REMEDY)
+            if difference:
+                notes.append(difference + "They are scored together.")
+    return notes
 
 
 def refuse_duplicates(trials: Sequence[Trial], published: bool) -> None:
@@ -144,19 +159,16 @@ def _with_origin(workload: Workload, trials: Sequence[Trial]) -> Workload:
     return replace(workload, origin=float(pick(first)) if first else workload.origin)
 
 
-def _refuse(what: str, values: list[tuple[Trial, Any]]) -> None:
-    """Raise UsageError if two runs have different values, naming them."""
+def _difference(what: str, values: list[tuple[Trial, Any]]) -> str:
+    """Return which two runs have different values, '' if none have."""
     first: dict[str, Trial] = {}
     for trial, value in values:
         if value is not None:
             first.setdefault(json.dumps(value, sort_keys=True, default=str), trial)
-    if len(first) > 1:
-        (a, left), (b, right), *_ = first.items()
-        raise UsageError(
-            f"The runs differ in {what}, so their times cannot be put into one score: "
-            f"{left.path} has {a} and {right.path} has {b}. Score them apart, or look "
-            "at both with `python -m scoring.compare`."
-        )
+    if len(first) < 2:
+        return ""
+    (a, left), (b, right), *_ = first.items()
+    return f"The runs differ in {what}: {left.path} has {a} and {right.path} has {b}. "
 
 
 def _is_record(value: Any) -> bool:

@@ -17,6 +17,7 @@ KEPT = (
     "accumulated_eval_time",
     "accumulated_logging_time",
     "global_step",
+    "preemption_count",
 )
 
 
@@ -84,7 +85,8 @@ def read_evaluations(path: Path, trial: Trial, published: bool) -> None:
     cells = ",".join([line for _, line in rows]).split(",")
     for place, name in enumerate(header):
         metric = name.startswith("validation/") and name != "validation/num_examples"
-        if metric or name in KEPT:
+        twice = name == "accumulated_submission_time" and "score" in header
+        if metric or (name in KEPT and not twice):
             column = cells[place::fields]
             clock = name in ("score", "accumulated_submission_time")
             parse = pandas_float if published and clock else float
@@ -129,6 +131,9 @@ def pandas_float(text: str) -> float:
 
 def check_clock(trial: Trial) -> None:
     """Put evaluations in the order of their steps and see that time makes sense."""
+    rising = (np.diff(trial.steps) > 0).all() and (np.diff(trial.seconds) >= 0).all()
+    if rising and trial.seconds[0] >= 0 and np.isfinite(trial.seconds[-1]):
+        return
     lost = ~(np.isfinite(trial.seconds) & np.isfinite(trial.steps))
     if lost.any():
         trial.notes.append(f"{lost.sum()} evaluation(s) without time or step, left out")
@@ -148,15 +153,20 @@ def check_clock(trial: Trial) -> None:
 def _order(trial: Trial) -> None:
     """Order the evaluations by step; of a step that was repeated the last row counts.
 
-    If the clock does not follow that order, the run was restarted from a checkpoint:
-    then evaluations that the restart went back behind are lost work and left out.
+    If the run was restarted from a checkpoint (so its preemption count says, or a clock
+    that contradicts the steps), evaluations that the restart went back behind are lost
+    work and left out.
     """
     backwards = trial.steps[::-1]
     _, last = np.unique(backwards, return_index=True)
     rows = backwards.size - 1 - last
-    if (np.diff(trial.seconds[rows]) < 0).any():
-        later = np.minimum.accumulate(np.append(np.inf, backwards[:-1]))[::-1]
-        rows = np.flatnonzero(trial.steps < later)
+    restarted = trial.column("preemption_count").max(initial=0.0) > 0.0
+    if restarted or (np.diff(trial.seconds[rows]) < 0).any():
+        kept = [
+            np.minimum.accumulate(np.append(np.inf, values[::-1][:-1]))[::-1] > values
+            for values in (trial.steps, trial.seconds)
+        ]
+        rows = np.flatnonzero(kept[0] & kept[1])
     left_out = trial.steps.size - rows.size
     trial.notes.append(f"steps repeated or out of order; {left_out} row(s) left out")
     _take(trial, rows)

@@ -85,6 +85,8 @@ def _times(axes: Axes, results: Results) -> None:
     workloads = results["settings"]["workloads"]
     cells = {(r["submission"], r["workload"]): r for r in results["workloads"]}
     count = len(results["scores"])
+    known = [c["time"] for c in cells.values() if np.isfinite(c["time"])]
+    top = 2.0 * max(known, default=1.0)
     for place, row in enumerate(results["scores"]):
         for column, workload in enumerate(workloads):
             cell = cells[row["submission"], workload]
@@ -92,9 +94,11 @@ def _times(axes: Axes, results: Results) -> None:
             if not np.isfinite(cell["time"]):
                 continue
             axes.plot(x, cell["time"], "o", ms=4, color=colour(place))
-            if np.isfinite(cell["time_high"]):
-                ends = [cell["time_low"], cell["time_high"]]
-                axes.plot([x, x], ends, color=colour(place), lw=1.5)
+            ends = np.array([cell["time_low"], cell["time_high"]])
+            if np.isinf(ends[1]):  # some resamples miss the target: up to the edge
+                axes.plot(x, top, "^", ms=4, color=colour(place), clip_on=False)
+                ends[1] = top
+            axes.plot([x, x], ends, color=colour(place), lw=1.5)
         axes.plot([], [], "o", ms=4, color=colour(place), label=row["submission"])
     labels = [name.replace("_", "\n", 1) for name in workloads]
     axes.set_xticks(range(len(workloads)), labels, fontsize=7)

@@ -43,6 +43,8 @@ def trial_reason(trial: Trial, workload: Workload, budget: float) -> str:
     for key in ("stop_reason", "status"):
         if trial.run.get(key) in RECORDED:
             return RECORDED[trial.run[key]]
+    if trial.run.get("diverged") is True:
+        return "diverged"
     if not trial.columns and not trial.unusable.startswith("has an eval"):
         return "missing"
     made = progress(trial, workload)
@@ -87,7 +89,8 @@ def _curve_reason(seconds: Floats, made: Floats, budget: float) -> str:
     tail = (seconds >= TAIL * seconds[-1]) & np.isfinite(made)
     if tail.sum() < 2:
         return "too slow"
-    slope = np.polyfit(seconds[tail] - seconds[-1], made[tail], 1)[0]
+    x, y = seconds[tail] - seconds[tail].mean(), made[tail] - made[tail].mean()
+    slope = (x * y).sum() / max((x * x).sum(), np.finfo(float).tiny)
     again = budget if np.isfinite(budget) else seconds[-1]
     enough = slope * again >= 1.0 - best
     return "too slow" if enough else "plateau"

@@ -65,7 +65,7 @@ def prepare(
     problems: list[str] = []
     checks.refuse_duplicates(trials, options.rules == "published")
     if not mix:
-        checks.refuse_mixtures(trials)
+        problems += checks.refuse_mixtures(trials)
     definitions = checks.define(trials, benchmark, problems)
     if not definitions:
         raise UsageError("There is nothing to score: " + " ".join(problems[:3]))

@@ -21,7 +21,7 @@ from scoring.table import Table, median
 LEVEL = 0.95
 Z = 1.959963984540054  # the normal quantile of 97.5 %
 Z_POWER = 0.8416212335729143  # the normal quantile of 80 %, the usual power of a design
-CHUNK = 1_000  # resamples at a time; keeps the memory of the draws small
+CHUNK = 100  # resamples at a time; the draws stay in the processor's cache
 
 
 @dataclass(frozen=True)
@@ -181,8 +181,8 @@ def _draw(
     depth, width = table.times.shape[2:]
     shape = (count, *table.times.shape[:3])
     studies = table.studies[..., None]
-    study = generator.random(shape, dtype=np.float32) * studies
-    study = np.minimum(study.astype(np.intp), np.maximum(studies - 1, 0))
+    # 32 random bits times an integer stay below it in the product's double precision.
+    study = (generator.random(shape, dtype=np.float32) * studies).astype(np.intp)
     cell = np.arange(table.studies.size).reshape(table.studies.shape)[..., None]
     place = cell * depth + study
     if not fixed.all():
@@ -197,7 +197,8 @@ def _draw(
         place = place * width
     times = table.times.reshape(-1)[place]
     absent = np.arange(depth) >= studies
-    times[:, absent] = np.nan
+    if absent.any():
+        times[:, absent] = np.nan
     return median(times, np.broadcast_to(table.studies, shape[:3]))
 
 
@@ -213,14 +214,15 @@ def _compare(
     pair = Pair(first, second, difference, speedup=speedup)
     if not (boot.known[first] and boot.known[second]):
         return pair
-    tail = min((gap <= 0).sum(), (gap >= 0).sum()) + 1
+    wins, ties = np.count_nonzero(gap > 0), np.count_nonzero(gap == 0)
+    tail = min(gap.size - wins, wins + ties) + 1
     (low, high), gains = interval(gap), np.exp(interval(gain))
     return replace(
         pair,
         low=float(low),
         high=float(high),
-        better=float(((gap > 0).mean() + (gap >= 0).mean()) / 2.0),
-        p_value=min(1.0, 2.0 * float(tail) / (gap.size + 1)),
+        better=(wins + ties / 2.0) / gap.size,
+        p_value=min(1.0, 2.0 * tail / (gap.size + 1)),
         speedup_low=float(gains[0]),
         speedup_high=float(gains[1]),
         more_studies=more_studies(difference, float(gap.std()), n),

@@ -1,0 +1,203 @@
+"""What is refused with exit code 2, and what is scored with a note."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+
+from algorithmic_efficiency.errors import UsageError
+from scoring.results import build
+from scoring.scored import Options, prepare
+from tests.scoring.trees import made_up, write_tree
+
+FAST = Options(resamples=50)
+
+
+def pair(left: dict, right: dict):
+    return [
+        made_up("a", "ogbg", 0, 1, 10.0, left),
+        made_up("b", "ogbg", 0, 1, 20.0, right),
+    ]
+
+
+def problems_of(trials, options=FAST):
+    return prepare(trials, options)[1]
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "said"),
+    [
+        ({"scale": "full"}, {"scale": "mini"}, "differ in scale"),
+        (
+            {"tuning_ruleset": "self"},
+            {"tuning_ruleset": "external"},
+            "differ in tuning ruleset",
+        ),
+        (
+            {"versions": {"jax": "0.10.2", "numpy": "2.4"}},
+            {"versions": {"torch": "2.13", "numpy": "2.3"}},
+            r"differ in versions \(numpy\)",
+        ),
+        (
+            {"hardware": {"gpu": "H200"}},
+            {"hardware": {"gpu": "V100"}},
+            r"differ in hardware \(gpu\)",
+        ),
+    ],
+)
+def test_mixtures_are_refused_naming_the_runs(left, right, said):
+    with pytest.raises(UsageError, match=said) as error:
+        prepare(pair(left, right), FAST)
+    for name in ("a/study_0/ogbg_jax/trial_1", "b/study_0/ogbg_jax/trial_1"):
+        assert name in str(error.value)
+
+
+def test_what_may_differ():
+    left = {"versions": {"jax": "0.10"}, "hardware": {"hostname": "x", "gpu": "A"}}
+    right = {"versions": {"torch": "2"}, "hardware": {"hostname": "y", "gpu": "A"}}
+    assert not any("differ in" in problem for problem in problems_of(pair(left, right)))
+    plain = pair({}, {"scale": "full", "hardware": {"gpu": "A"}})
+    assert not any("differ in" in problem for problem in problems_of(plain))
+    commits = pair({"versions": {"source": "1a"}}, {"versions": {"source": "2b"}})
+    assert any(
+        problem.startswith("The runs differ in versions (source)")
+        for problem in problems_of(commits)
+    )
+
+
+def test_two_runs_for_one_place_are_refused():
+    twice = [made_up("a", "ogbg", 0, 1, 10.0), made_up("a", "ogbg", 0, 1, 20.0)]
+    with pytest.raises(UsageError, match="two runs of study_0, ogbg, trial 1"):
+        prepare(twice, FAST)
+    torch = replace(made_up("a", "ogbg", 1, 1, 20.0), framework="pytorch")
+    with pytest.raises(UsageError, match="two frameworks"):
+        prepare([twice[0], torch], FAST)
+
+
+def test_frameworks_may_differ_between_workloads():
+    trials = [made_up("a", "ogbg", 0, 1, 10.0)]
+    trials.append(replace(made_up("a", "wmt", 0, 1, 20.0), framework="pytorch"))
+    scored, problems = prepare(trials, FAST)
+    results = build(scored, problems, FAST)
+    assert results["scores"][0]["framework"] == "jax+pytorch"
+    assert results["scores"][0]["reached"] == 2
+
+
+def test_unknown_workload_is_left_out_with_the_nearest_name():
+    trials = [made_up("a", "ogbg", 0, 1, 10.0)]
+    trials.append(replace(trials[0], workload="ogbgg", path="a/ogbgg_jax/trial_1"))
+    assert (
+        "a/ogbgg_jax/trial_1: unknown workload ogbgg, and no target in a run.json; "
+        "left out. The nearest known one is ogbg."
+    ) in problems_of(trials)
+    with pytest.raises(UsageError, match="nothing to score: .*unknown workload ogbgg"):
+        prepare(trials[1:], FAST)
+
+
+def test_missing_parts_are_stated_and_strict_refuses_them():
+    trials = [made_up("a", "ogbg", j, i, 10.0) for j in range(3) for i in range(5)]
+    trials += [made_up("b", "ogbg", j, i, 9.0) for j in range(2) for i in range(4)]
+    problems = problems_of(trials)
+    assert "b: ogbg has 2 studies instead of 3; the median is over those." in problems
+    assert any("b: ogbg has not 5 trials in every study" in p for p in problems)
+    assert "a: no run of wmt; counts as not reached." in problems
+    assert not any(p.startswith("a: ogbg") for p in problems)
+    with pytest.raises(UsageError, match=r"^--strict: "):
+        prepare(trials, replace(FAST, strict=True))
+
+
+def test_self_tuning_needs_one_trial_per_study():
+    trials = [made_up("a", "ogbg", j, 1, 10.0) for j in range(3)]
+    options = replace(FAST, self_tuning_ruleset=True)
+    assert not any("trials" in p for p in problems_of(trials, options))
+    recorded = [replace(t, run={"tuning_ruleset": "self"}) for t in trials]
+    assert prepare(recorded, FAST)[0].ruleset == "self"
+
+
+def test_mini_runs_are_scored_among_themselves():
+    targets = {"metric": "accuracy", "validation": 0.6, "maximize": True, "test": None}
+    run = {"scale": "mini", "targets": targets, "budget_seconds": 30.0}
+    trials = []
+    for name, hit in (("a", 10.0), ("b", 20.0)):
+        trial = made_up(name, "imagenet_resnet", 0, 1, hit, run)
+        trials.append(replace(trial, workload="imagenet_resnet_mini"))
+    scored, problems = prepare(trials, FAST)
+    results = build(scored, problems, FAST)
+    assert [row["submission"] for row in results["scores"]] == ["a", "b"]
+    assert [row["score"] for row in results["scores"]] == pytest.approx(
+        [1.0, 2.0 / 3.0]
+    )
+    assert results["settings"]["scale"] == "mini"
+    assert any("None of the runs is on an official workload" in p for p in problems)
+    assert any("No intervals" in warning for warning in results["warnings"])
+
+
+def test_target_of_the_record_that_differs_is_said():
+    targets = {"metric": "mean_average_precision", "validation": 0.2, "maximize": True}
+    problems = problems_of([made_up("a", "ogbg", 0, 1, 10.0, {"targets": targets})])
+    assert any(
+        "gives the validation target 0.2, but 0.28098 is used" in p for p in problems
+    )
+
+
+def test_metric_that_was_not_measured_is_said():
+    trial = made_up("a", "ogbg", 0, 1, 10.0)
+    trial.columns.pop("validation/mean_average_precision")
+    problems = problems_of([trial, made_up("a", "ogbg", 0, 2, 20.0)])
+    assert any(
+        "trial_1: has no column validation/mean_average_precision; counts as a miss."
+        in p
+        for p in problems
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--submission_directory=/none"], "There is no folder /none"),
+        ([], "Give one of --submission_directory and"),
+        (["--submision_directory=x"], "the nearest is --submission_directory"),
+        (["--rules=best", "--submission_directory=/none"], "invalid choice: 'best'"),
+        (["--strict=maybe"], "'maybe' is not true or false"),
+        (["--resamples=many"], "invalid int value: 'many'"),
+        (["--load_results_from_filename=/none"], "/none cannot be read as results"),
+    ],
+)
+def test_bad_commands_end_with_one_sentence_and_two(arguments, said):
+    command = [sys.executable, "-m", "scoring.score_submissions", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert not done.stdout
+
+
+def test_refusal_through_the_command(tmp_path):
+    write_tree(pair({"scale": "full"}, {"scale": "mini"}), tmp_path)
+    from scoring import score_submissions
+
+    with pytest.raises(UsageError, match="differ in scale"):
+        score_submissions.main([f"--submission_directory={tmp_path}"])
+
+
+def test_scoring_loads_no_framework(tmp_path):
+    write_tree([made_up("a", "ogbg", 0, 1, 10.0)], tmp_path / "in")
+    code = (
+        "import json, sys\n"
+        "from scoring import compare, score_submissions\n"
+        f"score_submissions.main(['--submission_directory={tmp_path / 'in'}', "
+        f"'--output_dir={tmp_path / 'out'}', '--resamples=10'] + sys.argv[1:])\n"
+        "names = {name.partition('.')[0] for name in sys.modules}\n"
+        "print(json.dumps(sorted(names)))\n"
+    )
+    for flags, absent in (
+        (["--report"], {"torch", "jax", "flax", "tensorflow"}),
+        (["--noreport"], {"torch", "jax", "flax", "matplotlib", "plotly", "pandas"}),
+    ):
+        command = [sys.executable, "-c", code, *flags]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        loaded = set(json.loads(done.stdout.splitlines()[-1]))
+        assert "numpy" in loaded
+        assert not absent & loaded
