@@ -67,7 +67,7 @@ class Session:
                     self.point = json.loads(hparams.read_text())
             elif self.config.overwrite:
                 _empty(self.folder)
-            with self._trainer() as trainer:
+            with self.opened() as trainer:
                 self._train(trainer)
 
     def _finished(self) -> bool:
@@ -78,7 +78,8 @@ class Session:
         return run.get("status") in FINISHED
 
     @contextlib.contextmanager
-    def _trainer(self) -> Iterator[Trainer]:
+    def opened(self) -> Iterator[Trainer]:
+        """Gives the trainer, its model initialised and its data not yet opened."""
         options: dict[str, Any] = {}
         if self.config.framework == "pytorch":
             options["compile_models"] = self.config.torch_compile

@@ -71,7 +71,7 @@ class Trainer:
             "optimizer_state": optimizer_state,
         }
         self._batches: Any = None
-        self._queue: Any = None
+        self.queue: Any = None
         self.recorder: Recorder | None = None
         self.seconds_in = {"data_selection": 0.0, "update_params": 0.0}
 
@@ -83,7 +83,7 @@ class Trainer:
             workers=workers,
             start=start,
         )
-        self._queue = InputQueue(self._batches, self.workload)
+        self.queue = InputQueue(self._batches, self.workload)
 
     def close(self) -> None:
         """Stops the processes and threads that read data."""
@@ -106,7 +106,7 @@ class Trainer:
         begin = time.perf_counter()
         batch = self.submission.data_selection(
             self.workload,
-            self._queue,
+            self.queue,
             state["optimizer_state"],
             state["params"],
             state["model_state"],
@@ -117,7 +117,7 @@ class Trainer:
         selected = time.perf_counter()
         more = {"train_state": train_state} if self.submission.takes_train_state else {}
         returned = self.submission.update_params(
-            **self._arguments(progress),
+            **self.arguments(progress),
             batch=batch,
             **more,
             rng=self._rng("update_params", step),
@@ -131,7 +131,7 @@ class Trainer:
         if self.submission.prepare_for_eval is None:
             return
         returned = self.submission.prepare_for_eval(
-            **self._arguments(progress),
+            **self.arguments(progress),
             rng=self._rng("prepare_for_eval", progress.step),
         )
         self._take("prepare_for_eval", returned)
@@ -172,7 +172,7 @@ class Trainer:
     def _rng(self, *purpose: str | int) -> Any:
         return self.backend.make_rng(seeds.pair(self.seed, *purpose))
 
-    def _arguments(self, progress: Progress) -> dict[str, Any]:
+    def arguments(self, progress: Progress) -> dict[str, Any]:
         """Returns the keywords that update_params and prepare_for_eval share."""
         return {
             "workload": self.workload,

@@ -19,7 +19,7 @@ import numpy as np
 from algorithmic_efficiency.errors import StorageError
 from workloads._imagenet.outlines import OUTLINES
 
-VERSION = 1  # raise it where the drawing changes and no constant does
+VERSION = 2  # raise it where the drawing changes and no constant does
 SEED = 20_250_101
 COUNTS = {"train": 4_000, "val": 1_000, "test": 1_000}
 _STALE_SECONDS = 3_600
@@ -33,8 +33,10 @@ class Difficulty:
       size: side of an image in pixels.
       scale: radius of the shape as a share of half the side.
       shift: greatest offset of its centre from the middle, as a share of half the side.
-      stretch: greatest of width / height of the shape before it is turned.
+      stretch: greatest ratio of the shape's lengths along two perpendicular axes.
+      turn: greatest angle by which the shape is turned, in radians.
       contrast: least mean difference of shape and ground, of 255.
+      texture: greatest swing of a texture around its colour, of 255.
       clutter: number of lines and blobs behind the shape.
       covers: number of bars in front of the shape, and their width in pixels.
       light: darkest brightness at one side of the image, of 1 at the other.
@@ -47,7 +49,9 @@ class Difficulty:
     scale: tuple[float, float] = (0.5, 0.85)
     shift: float = 0.2
     stretch: float = 1.3
+    turn: float = 0.6
     contrast: float = 55.0
+    texture: float = 25.0
     clutter: tuple[int, int] = (1, 5)
     covers: tuple[int, int] = (0, 1)
     cover_width: tuple[float, float] = (2.0, 6.0)

@@ -70,7 +70,8 @@ class Painter:
         mean = rng.uniform(40, 215, (count, 3)).astype(np.float32)
         while abs(mean[shape] - mean[0]).mean() < self._hard.contrast:
             mean[shape] = rng.uniform(40, 215, 3)
-        swing = rng.uniform(-40, 40, (count, 1)) + rng.uniform(-15, 15, (count, 3))
+        grey = rng.uniform(-1, 1, (count, 1)) * 0.75
+        swing = self._hard.texture * (grey + rng.uniform(-0.25, 0.25, (count, 3)))
         ground, front = (self._texture(rng)[..., None] for _ in range(2))
         texture = np.where((layers == shape)[..., None], front, ground)
         image: NDArray[np.float32] = swing.astype(np.float32)[layers]
@@ -91,9 +92,9 @@ class Painter:
         hard = self._hard
         stretch = hard.stretch ** rng.uniform(-0.5, 0.5)
         size = np.diag([stretch, 1 / stretch]) * rng.uniform(*hard.scale)
-        mirror = np.diag([rng.choice([-1.0, 1.0]), 1.0])
         centre = rng.uniform(-hard.shift, hard.shift, 2)
-        return mirror @ _rotation(rng) @ size @ _rotation(rng), centre
+        axes, turn = _rotation(rng), _rotation(rng, hard.turn)
+        return axes.T @ size @ axes @ turn, centre
 
     def _blob(self, rng: np.random.Generator) -> Points:
         """Returns a polygon of a few random corners, somewhere."""
@@ -142,8 +143,8 @@ class Painter:
         return np.asarray(plane, np.float32)
 
 
-def _rotation(rng: np.random.Generator) -> Points:
-    """Returns the matrix of a turn by any angle."""
-    angle = rng.uniform(0, 2 * np.pi)
+def _rotation(rng: np.random.Generator, greatest: float = np.pi) -> Points:
+    """Returns the matrix of a turn by up to `greatest` radians either way."""
+    angle = rng.uniform(-greatest, greatest)
     cos, sin = np.cos(angle), np.sin(angle)
     return np.array([[cos, -sin], [sin, cos]])
