@@ -12,8 +12,8 @@ from flax import linen
 from torch import nn
 
 from algorithmic_efficiency.nn.batch_norm import jax as jax_bn
+from algorithmic_efficiency.nn.batch_norm import moments, resolve
 from algorithmic_efficiency.nn.batch_norm import pytorch as torch_bn
-from algorithmic_efficiency.nn.batch_norm import resolve
 from algorithmic_efficiency.nn.batch_norm.pytorch import batch_norm_mode
 from algorithmic_efficiency.spec import ForwardPassMode
 
@@ -104,7 +104,6 @@ class JaxLayer:
         return tuple(np.asarray(self.stats[key]) for key in ("mean", "var", "count"))
 
 
-@functools.partial(jax.jit, static_argnums=(0, 6, 7))
 def _jax_step(layer, params, stats, x, dy, mask, use_running_average, mutable):  # noqa: PLR0917
     def forward(x, params):
         return layer.apply(
@@ -258,3 +257,82 @@ def jax_variables(model, data, seed=0):
         for name, layer in shapes["batch_stats"].items()
     }
     return jax.tree.map(jnp.asarray, {"params": params, "batch_stats": stats})
+
+
+def forward_in(layer, x, dtype, mask):
+    """Returns the output of an updating forward with an input of this dtype."""
+    if isinstance(layer, TorchLayer):
+        mask = None if mask is None else torch.tensor(mask)
+        y = layer.layer(torch.tensor(x).to(getattr(torch, dtype)), mask).detach()
+        return jnp.asarray(y.float().numpy(), str(y.dtype).removeprefix("torch."))
+    variables = {"params": layer.params, "batch_stats": layer.stats}
+    y, new = layer.layer.apply(
+        variables,
+        jnp.asarray(x, dtype),
+        mask,
+        use_running_average=False,
+        mutable=["batch_stats"],
+    )
+    layer.stats = new["batch_stats"]
+    return y
+
+
+def set_state(layer, mean, var):
+    """Gives a layer this running mean and variance."""
+    if isinstance(layer, TorchLayer):
+        layer.layer.running_mean.copy_(torch.tensor(mean))
+        layer.layer.running_var.copy_(torch.tensor(var))
+    else:
+        layer.stats = {**layer.stats, "mean": jnp.array(mean), "var": jnp.array(var)}
+
+
+def recalibrated(layer, batches):
+    """Recalibrates one layer over (x, mask) pairs."""
+    if isinstance(layer, TorchLayer):
+        pairs = [tuple(map(torch.tensor, pair)) for pair in batches]
+        moments.recalibrate(layer.layer, pairs, lambda pair: layer.layer(*pair))
+        return
+
+    def forward(state, pair):
+        variables = {"params": layer.params, "batch_stats": layer.stats}
+        _, new = layer.layer.apply(
+            {**variables, "moments": state},
+            *pair,
+            use_running_average=False,
+            mutable=["moments"],
+        )
+        return new["moments"]
+
+    layer.stats = jax_bn.recalibrate(forward, layer.stats, batches)
+
+
+def paired_nets():
+    """Returns the two tiny models with equal random parameters."""
+    model = JaxNet(dropout=0.5)
+    variables = jax_variables(model, batch())
+    net = TorchNet(dropout=0.5).train()
+    with torch.no_grad():
+        for name, layer in variables["params"].items():
+            for key, value in layer.items():
+                target = {"kernel": "weight", "scale": "weight"}.get(key, key)
+                parameter = net.get_parameter(f"{name}.{target}")
+                parameter.copy_(torch.tensor(np.array(value).T))
+    return net, (model, variables)
+
+
+def recalibrated_net(net, batches):
+    """Returns the batch_stats of the JAX model, recalibrated."""
+    model, variables = net
+
+    def forward(state, batch):
+        _, new = model.apply(
+            {**variables, "moments": state},
+            batch["inputs"],
+            weights=batch["weights"],
+            train=False,
+            use_running_average=False,
+            mutable=["moments"],
+        )
+        return new["moments"]
+
+    return jax_bn.recalibrate(forward, variables["batch_stats"], batches)

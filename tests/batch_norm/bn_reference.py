@@ -20,19 +20,18 @@ class Reference:
             )
         rows, g = np.float64(x)[valid], np.float64(dy)[valid]
         n = len(rows)
+        outputs = np.zeros(x.shape), np.zeros(x.shape)
+        if n == 0:
+            return *outputs, 0 * self.scale, 0 * self.scale
         mean, var = self.mean, self.var
         if not use_running_average:
-            mean = rows.mean(0) if n else self.mean
-            var = rows.var(0) if n else self.var
+            mean, var = rows.mean(0), rows.var(0)
         r = 1 / np.sqrt(var + self.epsilon)
         xhat = (rows - mean) * r
         dx = g if use_running_average else g - g.mean(0) - xhat * (g * xhat).mean(0)
-        outputs = np.zeros(x.shape), np.zeros(x.shape)
-        outputs[0][valid], outputs[1][valid] = (
-            xhat * self.scale + self.bias,
-            dx * r * self.scale,
-        )
-        if update and not use_running_average and n:
+        outputs[0][valid] = xhat * self.scale + self.bias
+        outputs[1][valid] = dx * r * self.scale
+        if update and not use_running_average:
             self.count += 1
             a = 1 / self.count if self.momentum is None else self.momentum
             s = var * n / max(n - 1, 1) if self.variance == "unbiased" else var

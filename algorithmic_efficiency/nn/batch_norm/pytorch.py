@@ -4,7 +4,6 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-import torch.distributed.nn as collectives
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -78,7 +77,7 @@ class BatchNorm(nn.Module):
         z, valid = self.on_axis_1(x, mask)
         synchronised = self.sync and dist.is_initialized() and dist.get_world_size() > 1
         if self.training and synchronised:
-            y = self._by_counted_batch(z, valid, collectives.all_reduce)
+            y = self._by_counted_batch(z, valid, _SumOverProcesses.apply)
         elif valid is None:
             y = self._by_kernel(z)
         elif z.ndim == 2 and z.is_cpu and not torch.compiler.is_compiling():
@@ -195,6 +194,20 @@ class BatchNorm(nn.Module):
             if moved.dtype in (torch.bfloat16, torch.float16):
                 self._buffers[name] = buffer.to(moved.device)
         return self
+
+
+class _SumOverProcesses(torch.autograd.Function):
+    """All-reduce; each process's loss depends on the sum, so gradients are summed."""
+
+    @staticmethod
+    def forward(ctx: Any, local: Tensor) -> Tensor:
+        total = local.clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Any:
+        return _SumOverProcesses.apply(gradients[0])  # type: ignore[no-untyped-call]
 
 
 def _select(valid: Tensor | None, x: Tensor) -> Tensor:
