@@ -49,9 +49,10 @@ def test_padding_counts_nowhere_even_if_it_is_nan(name):
     assert update(name, [1, 0, 1, 0], dirty) == update(name, [1, 0, 1, 0])
 
 
-def test_a_row_of_nan_is_no_right_answer_and_no_finite_loss():
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_a_row_of_nan_is_no_right_answer_and_no_finite_loss(value):
     dirty = OUTPUTS.copy()
-    dirty[3] = np.nan  # argmax would be 0, which is its target
+    dirty[3] = value  # argmax would be 0, which is its target
     assert update("accuracy", [1, 1, 1, 1], dirty) == (2.0, 4.0)
     assert math.isnan(update("loss", [1, 1, 1, 1], dirty)[0])
 
