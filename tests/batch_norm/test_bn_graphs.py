@@ -9,7 +9,8 @@ from bn_models import EVAL, TRAIN, random_state
 from torch import nn
 from torch._dynamo.testing import CompileCounter
 
-from algorithmic_efficiency.nn.batch_norm.pytorch import batch_norm_mode
+from algorithmic_efficiency.nn.batch_norm.moments import accumulate, recalibrate
+from algorithmic_efficiency.nn.batch_norm.pytorch import BatchNorm, batch_norm_mode
 
 FLAGS = [(TRAIN, True), (TRAIN, False), (EVAL, False)]
 
@@ -52,6 +53,20 @@ def test_all_modes_of_a_model_are_at_most_three_graphs(padded):
             torch.testing.assert_close(found, expected)
     assert counter.frame_count <= 3
     assert model.bn1.num_batches_tracked == 3
+
+
+def test_recalibration_reaches_into_a_compiled_model():
+    torch.compiler.reset()
+    x = torch.randn(12, 3) + 2
+    layer = BatchNorm(3)
+    compiled = torch.compile(layer, backend="eager")
+    compiled(x)
+    recalibrate(compiled, [x[:5], x[5:]])
+    torch.testing.assert_close(layer.running_mean, x.mean(0))
+    with accumulate(compiled):
+        compiled(x)
+    assert layer.num_batches_tracked == 2
+    torch.testing.assert_close(layer.running_var, x.var(0))
 
 
 def test_all_modes_of_a_model_are_at_most_three_traces_in_jax():

@@ -221,3 +221,31 @@ def test_case_40_large_mean_over_deviation(framework, masked, ratio):
     found = layer(x, dy, mask, **TRAINING)
     np.testing.assert_allclose(layer.state[1], reference.var, rtol=4e-5)
     np.testing.assert_allclose(found[0], expected[0], atol=1e-6 * ratio, rtol=1e-4)
+
+
+@frameworks
+@pytest.mark.parametrize("shape", [(3,), (4, 4), (4, 5, 3)])
+def test_a_mask_that_does_not_fit_is_refused(framework, shape):
+    with pytest.raises(ValueError, match="Found a mask of shape"):
+        make(framework)(*data(), np.ones(shape, bool), **TRAINING)
+
+
+@pytest.mark.parametrize(
+    "settings, message",
+    [
+        ({"variance": "biased"}, "Found variance='biased'"),
+        ({"channel_axis": 2}, "Found channel_axis=2"),
+    ],
+)
+def test_settings_that_do_not_exist_are_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        BatchNorm(3, **settings)
+
+
+def test_function_transforms_work_on_the_masked_layer():
+    layer, mask = BatchNorm(3, channel_axis=-1), torch.tensor([1, 1, 0, 1])
+    x = torch.tensor(data((4, 3))[0], requires_grad=True)
+    with batch_norm_mode(layer, update=False):  # torch lets them change no buffer
+        expected = torch.autograd.grad(layer(x, mask).pow(3).sum(), x)[0]
+        found = torch.func.grad(lambda x: layer(x, mask).pow(3).sum())(x.detach())
+    torch.testing.assert_close(found, expected)

@@ -79,3 +79,17 @@ def check_variance(variance: str) -> None:
     """Raises ValueError unless `variance` names an estimator that we know."""
     if variance not in VARIANCES:
         raise ValueError(f"Found variance={variance!r}; expected one of {VARIANCES}.")
+
+
+def check_mask(mask: tuple[int, ...], positions: tuple[int, ...]) -> None:
+    """Raises ValueError unless a mask of this shape fits an input.
+
+    Args:
+      mask: the shape of the mask.
+      positions: the shape of the input without its channel axis.
+    """
+    if mask != positions[: len(mask)]:
+        raise ValueError(
+            f"Found a mask of shape {mask}; expected the first axes of {positions}, "
+            "the shape of the input without channels."
+        )

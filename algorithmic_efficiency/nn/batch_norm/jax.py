@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
 
-from algorithmic_efficiency.nn.batch_norm import check_variance
+from algorithmic_efficiency.nn.batch_norm import check_mask, check_variance
 
 Tree = Mapping[str, Any]
 
@@ -173,6 +173,7 @@ def _positions(mask: jax.Array | None, x: jax.Array) -> jax.Array | None:
     """Returns the mask as bool, broadcastable to x, or None."""
     if mask is None:
         return None
+    check_mask(mask.shape, x.shape[:-1])
     return jnp.reshape(mask != 0, mask.shape + (1,) * (x.ndim - mask.ndim))
 
 

@@ -7,7 +7,7 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from algorithmic_efficiency.nn.batch_norm import check_variance
+from algorithmic_efficiency.nn.batch_norm import check_mask, check_variance
 from algorithmic_efficiency.nn.batch_norm.rows import put_rows, take_rows
 from algorithmic_efficiency.nn.batch_norm.switch import (
     batch_norm_mode as batch_norm_mode,
@@ -94,10 +94,12 @@ class BatchNorm(nn.Module):
         z = x.reshape(-1, x.shape[-1]) if last else x
         if mask is None:
             return z, None
+        positions = x.shape[:-1] if last else x.shape[:1] + x.shape[2:]
+        check_mask(tuple(mask.shape), tuple(positions))
         valid = mask != 0
         valid = valid.view(valid.shape + (1,) * (x.ndim - 1 - valid.ndim))
         if last:
-            return z, valid.expand(x.shape[:-1]).reshape(-1, 1)
+            return z, valid.expand(positions).reshape(-1, 1)
         return z, valid.unsqueeze(1)
 
     def _by_kernel(self, x: Tensor) -> Tensor:
@@ -200,10 +202,14 @@ class _SumOverProcesses(torch.autograd.Function):
     """All-reduce; each process's loss depends on the sum, so gradients are summed."""
 
     @staticmethod
-    def forward(ctx: Any, local: Tensor) -> Tensor:
+    def forward(local: Tensor) -> Tensor:
         total = local.clone()
         dist.all_reduce(total)
         return total
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        """Saves nothing: the gradient does not depend on the values."""
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Any:

@@ -26,9 +26,12 @@ class _Take(torch.autograd.Function):
     """Its gradient puts the rows' gradient back among zeros."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, valid: Tensor) -> Tensor:
-        ctx.save_for_backward(valid)
+    def forward(x: Tensor, valid: Tensor) -> Tensor:
         return x.index_select(0, valid.nonzero().squeeze(1))
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        ctx.save_for_backward(inputs[1])
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
@@ -40,11 +43,14 @@ class _Put(torch.autograd.Function):
     """Its gradient takes the valid rows."""
 
     @staticmethod
-    def forward(ctx: Any, rows: Tensor, valid: Tensor) -> Tensor:
-        ctx.save_for_backward(valid)
+    def forward(rows: Tensor, valid: Tensor) -> Tensor:
         full = rows.new_empty((valid.numel(), rows.shape[1]))
         full.index_copy_(0, valid.nonzero().squeeze(1), rows)
         return full.index_fill_(0, (~valid).nonzero().squeeze(1), 0)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        ctx.save_for_backward(inputs[1])
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
