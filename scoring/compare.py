@@ -124,6 +124,8 @@ def text(
 
 def verdict(results: Results, names: tuple[str, str]) -> str:
     """Return in a sentence who is faster, by how much and how certainly."""
+    if not any(row["reached"] for row in results["scores"]):
+        return "Neither reached a target."
     pair = results["comparisons"][0]
     factor = pair["speedup"]
     first, second = pair["first"], pair["second"]

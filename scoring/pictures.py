@@ -85,8 +85,9 @@ def _times(axes: Axes, results: Results) -> None:
     workloads = results["settings"]["workloads"]
     cells = {(r["submission"], r["workload"]): r for r in results["workloads"]}
     count = len(results["scores"])
-    known = [c["time"] for c in cells.values() if np.isfinite(c["time"])]
-    top = 2.0 * max(known, default=1.0)
+    ends = [c[key] for c in cells.values() for key in ("time", "time_low")]
+    known = [end for end in ends if np.isfinite(end) and end > 0.0] or [1.0]
+    top = 2.0 * max(known)
     for place, row in enumerate(results["scores"]):
         for column, workload in enumerate(workloads):
             cell = cells[row["submission"], workload]
@@ -94,13 +95,14 @@ def _times(axes: Axes, results: Results) -> None:
             if not np.isfinite(cell["time"]):
                 continue
             axes.plot(x, cell["time"], "o", ms=4, color=colour(place))
-            ends = np.array([cell["time_low"], cell["time_high"]])
-            if np.isinf(ends[1]):  # some resamples miss the target: up to the edge
+            span = np.array([cell["time_low"], cell["time_high"]])
+            if np.isinf(span[1]):  # some resamples miss the target: up to the edge
                 axes.plot(x, top, "^", ms=4, color=colour(place), clip_on=False)
-                ends[1] = top
-            axes.plot([x, x], ends, color=colour(place), lw=1.5)
+                span[1] = top
+            axes.plot([x, x], span, color=colour(place), lw=1.5)
         axes.plot([], [], "o", ms=4, color=colour(place), label=row["submission"])
     labels = [name.replace("_", "\n", 1) for name in workloads]
     axes.set_xticks(range(len(workloads)), labels, fontsize=7)
     axes.set(ylabel=f"time to target ({results['settings']['unit']})", yscale="log")
+    axes.set_ylim(0.7 * min(known), top)
     axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))

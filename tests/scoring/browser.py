@@ -6,6 +6,7 @@ import base64
 import json
 import shutil
 import subprocess
+import urllib.error
 import urllib.request
 from pathlib import Path
 from types import TracebackType
@@ -34,6 +35,7 @@ class Browser:
         self._command = [str(DRIVER), "--port=0", "--log-level=SEVERE"]
         emulation = {"deviceMetrics": {"width": width, "height": height}}
         self._wanted = {
+            "timeouts": {"script": 120_000, "pageLoad": 120_000},
             "goog:loggingPrefs": {"browser": "ALL"},
             "goog:chromeOptions": {
                 "binary": CHROMIUM,
@@ -46,13 +48,11 @@ class Browser:
         self._driver = subprocess.Popen(
             self._command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
         )
-        assert self._driver.stdout is not None
-        for line in self._driver.stdout:
-            if "started successfully on port" in line:
-                self._url = f"http://127.0.0.1:{line.split()[-1].rstrip('.')}/session"
-                break
-        wanted = {"capabilities": {"alwaysMatch": self._wanted}}
-        self._url += "/" + self._ask("", wanted)["sessionId"]
+        try:
+            self._start()
+        except BaseException:
+            self._stop()
+            raise
         return self
 
     def __exit__(
@@ -61,9 +61,10 @@ class Browser:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._ask("", None, "DELETE")
-        self._driver.terminate()
-        self._driver.communicate()
+        try:
+            self._ask("", None, "DELETE")
+        finally:
+            self._stop()
 
     def open(self, path: Path) -> None:
         """Load a local file and wait until its load event."""
@@ -105,9 +106,27 @@ class Browser:
         page = {"width": 21.0, "height": 29.7}
         return base64.b64decode(self._ask("/print", {"page": page, "background": True}))
 
+    def _start(self) -> None:
+        """Open a session; a busy machine may miss chromium's own deadline once."""
+        assert self._driver.stdout is not None
+        line = next(line for line in self._driver.stdout if "successfully" in line)
+        self._url = f"http://127.0.0.1:{line.split()[-1].rstrip('.')}/session"
+        wanted = {"capabilities": {"alwaysMatch": self._wanted}}
+        try:
+            session = self._ask("", wanted)
+        except urllib.error.HTTPError as error:
+            error.close()
+            session = self._ask("", wanted)
+        self._url += "/" + session["sessionId"]
+
+    def _stop(self) -> None:
+        """End the driver and with it the browser."""
+        self._driver.terminate()
+        self._driver.communicate()
+
     def _ask(self, path: str, body: Any = None, method: str | None = None) -> Any:
         """Send one command; with a body it is a POST."""
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(self._url + path, data, method=method)
-        with urllib.request.urlopen(request, timeout=60) as answer:
+        with urllib.request.urlopen(request, timeout=180) as answer:
             return json.loads(answer.read())["value"]

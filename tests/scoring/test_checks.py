@@ -116,6 +116,32 @@ def test_self_tuning_needs_one_trial_per_study():
     assert prepare(recorded, FAST)[0].ruleset == "self"
 
 
+def test_held_out_workloads_of_version_0_5():
+    trials = []
+    for study in range(5):
+        for name, base, variant in (("a", 10.0, 20.0), ("b", 8.0, None)):
+            trials.append(made_up(name, "ogbg", study, 1, base + study))
+            trials.append(made_up(name, "ogbg_model_size", study, 1, variant))
+    options = replace(FAST, benchmark_version="0.5", self_tuning_ruleset=True)
+    scored, problems = prepare(trials, options)
+    results = build(scored, problems, options)
+    cells = {(r["submission"], r["workload"]): r for r in results["workloads"]}
+    assert cells["b", "ogbg"]["time"] == 10.0
+    assert cells["b", "ogbg"]["reason"] == "missed held-out ogbg_model_size"
+    assert cells["a", "ogbg"]["ratio"] == 1.0
+    assert not cells["a", "ogbg_model_size"]["counted"]
+    score = {row["submission"]: row["score"] for row in results["scores"]}
+    assert score == {"a": 0.125, "b": 0.0}
+    said = "Nobody has run the held-out workload wmt_glu_tanh; its rule is not used."
+    assert said in problems
+    assert not any(p.startswith("a: ogbg has") for p in problems)
+
+    newer = build(*prepare(trials, FAST), FAST)
+    score = {row["submission"]: row["score"] for row in newer["scores"]}
+    assert score["b"] == 0.125
+    assert any("ogbg_model_size does not count" in w for w in newer["warnings"])
+
+
 def test_mini_runs_are_scored_among_themselves():
     targets = {"metric": "accuracy", "validation": 0.6, "maximize": True, "test": None}
     run = {"scale": "mini", "targets": targets, "budget_seconds": 30.0}

@@ -98,6 +98,15 @@ def test_report_needs_no_network_and_escapes_names(tree, tmp_path):
     assert len(page) < 5_000_000
 
 
+def test_one_run_that_reached_nothing_is_reported_too(tmp_path):
+    tree = write_tree([made_up("alone", "ogbg", 0, 1, None)], tmp_path / "tree")
+    flags = [f"--submission_directory={tree}", f"--output_dir={tmp_path / 'out'}"]
+    assert score_submissions.main([*flags, "--resamples=20"]) == 0
+    (row,) = rows(tmp_path / "out" / "scores.csv")
+    assert (row["score"], row["score_low"], row["rank"]) == ("0.0", "", "1.0")
+    assert "stopped early" in (tmp_path / "out" / "report.html").read_text()
+
+
 def test_without_profiles_only_times_are_written(tree, tmp_path):
     flags = [f"--submission_directory={tree}", f"--output_dir={tmp_path / 'few'}"]
     assert score_submissions.main([*flags, "--nocompute_performance_profiles"]) == 0
@@ -168,6 +177,15 @@ def test_comparison_of_two_runs_on_different_machines(tmp_path, capsys):
     assert 'hardware gpu: "H200"  |  "V100"' in said
     assert "2.50x as fast" in said
     assert "one study each does not tell how certain" in said
+
+
+def test_comparison_of_two_misses_names_no_winner(tmp_path, capsys):
+    trials = [made_up(name, "ogbg", 0, 1, None) for name in "ab"]
+    tree = write_tree(trials, tmp_path)
+    assert compare.main([str(tree / "a"), str(tree / "b"), "--noreport"]) == 0
+    said = capsys.readouterr().out
+    assert "Neither reached a target." in said
+    assert "as fast as" not in said
 
 
 def test_comparisons_that_make_no_sense(tree, tmp_path):
