@@ -17,7 +17,15 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent.parent
 PACKAGE = "algorithmic_efficiency/nn/batch_norm"
 COPIED = ("algorithmic_efficiency", "tests/batch_norm", "tests/data/batch_norm")
-TESTS = ("freezing", "conventions", "inputs", "gradients", "jax", "devices")
+TESTS = (
+    "freezing",
+    "conventions",
+    "inputs",
+    "gradients",
+    "jax",
+    "layer_kinds",
+    "devices",
+)
 FROZEN = "            return F.batch_norm(x, None, None,"
 
 # what, file, the code, the broken code

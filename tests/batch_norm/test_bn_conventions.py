@@ -2,7 +2,7 @@
 
 import contextlib
 
-import bn_models as models
+import bn_layers
 import numpy as np
 import pytest
 import torch
@@ -10,17 +10,17 @@ from bn_models import random_state, same, snapshot
 from torch import nn
 
 from algorithmic_efficiency.nn.batch_norm import momentum_from
-from algorithmic_efficiency.nn.batch_norm.pytorch import batch_norm_mode
+from algorithmic_efficiency.nn.batch_norm.pytorch import BatchNorm, batch_norm_mode
 
 UPDATE = {"update": True, "use_running_average": False}
 
 
 def layer_for(framework, arrays, **settings):
-    return models.LAYERS[framework](arrays["w"], arrays["b"], **settings)
+    return bn_layers.LAYERS[framework](arrays["w"], arrays["b"], **settings)
 
 
 def test_case_47_the_two_variances_differ_by_the_stated_sum():
-    arrays, _ = models.golden("torch/bn2d_n1")  # one image
+    arrays, _ = bn_layers.golden("torch/bn2d_n1")  # one image
     unbiased = layer_for("pytorch", arrays)
     population = layer_for("jax", arrays, variance="population")
     difference, steps, a = 0.0, 4, 0.1
@@ -56,10 +56,10 @@ def test_case_48_an_unknown_project_is_named():
         momentum_from("keras", 0.9)
 
 
-@pytest.mark.parametrize("framework", models.FRAMEWORKS)
+@pytest.mark.parametrize("framework", bn_layers.FRAMEWORKS)
 @pytest.mark.parametrize("momentum", [0.0, 1.0])
 def test_case_48_both_ends_of_momentum(framework, momentum):
-    arrays, _ = models.golden("torch/bn1d_nc")
+    arrays, _ = bn_layers.golden("torch/bn1d_nc")
     layer = layer_for(framework, arrays, momentum=momentum)
     x = arrays["t00/x"]
     layer(x, x, **UPDATE)
@@ -77,9 +77,9 @@ def debiased(stored, start, kept):
 
 
 @pytest.mark.parametrize("case", ["equinox/batch_m09_nc", "equinox/batch_m09_nchw"])
-@pytest.mark.parametrize("framework", models.FRAMEWORKS)
+@pytest.mark.parametrize("framework", bn_layers.FRAMEWORKS)
 def test_case_49_equinox_batch_mode_and_its_exact_debiasing(case, framework):
-    arrays, config = models.golden(case)
+    arrays, config = bn_layers.golden(case)
     momentum = momentum_from("equinox", config["momentum"])
     layer = layer_for(framework, arrays, momentum=momentum, variance="population")
     assert (debiased(layer.state[1], 1, 1.0) == 1).all()  # untrained: the identity
@@ -96,12 +96,12 @@ def test_case_49_equinox_batch_mode_and_its_exact_debiasing(case, framework):
 
 
 @pytest.mark.parametrize("case", ["op14_nc_m09", "op15_nchw_m09"])
-@pytest.mark.parametrize("framework", models.FRAMEWORKS)
+@pytest.mark.parametrize("framework", bn_layers.FRAMEWORKS)
 def test_case_50_onnx_training_mode(case, framework):
-    arrays, config = models.golden(f"onnx/{case}")
+    arrays, config = bn_layers.golden(f"onnx/{case}")
     momentum = momentum_from("onnx", config["momentum"])
     layer = layer_for(framework, arrays, momentum=momentum, variance="population")
-    models.set_state(layer, arrays["rm_init"], arrays["rv_init"])
+    bn_layers.set_state(layer, arrays["rm_init"], arrays["rv_init"])
     for i in range(4):
         at = {k[4:]: v for k, v in arrays.items() if k.startswith(f"t{i:02}/")}
         x, dy = (np.moveaxis(at[key], 1, -1) for key in ("x", "dy"))
@@ -156,7 +156,7 @@ GHOSTS = {"ghost/bn2d_B10_g4": 4, "ghost/bn2d_B7_g3_tail1": 3, "ghost/bn1d_B8_g4
 
 
 def ghost(case, make):
-    arrays, _ = models.golden(case)
+    arrays, _ = bn_layers.golden(case)
     wrapper = Ghost(make(3), GHOSTS[case])
     wrapper.layer.weight.data = torch.tensor(arrays["w"])
     wrapper.layer.bias.data = torch.tensor(arrays["b"])
@@ -167,7 +167,7 @@ def ghost(case, make):
 @pytest.mark.parametrize("ours", [False, True])
 def test_case_51_ghost_batches_through_the_switch(case, ours):
     dimensions = nn.BatchNorm2d if "bn2d" in case else nn.BatchNorm1d
-    wrapper, arrays = ghost(case, models.torch_bn.BatchNorm if ours else dimensions)
+    wrapper, arrays = ghost(case, BatchNorm if ours else dimensions)
     for i, (mode, update) in enumerate(
         zip(arrays["mode"], arrays["update"], strict=True)
     ):

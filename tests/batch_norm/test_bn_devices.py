@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import bn_models as models
+import bn_layers
 import numpy as np
 import pytest
 import torch
@@ -23,7 +23,7 @@ HERE = Path(__file__).parent
 
 
 def sync_data():
-    arrays, _ = models.golden("sync/data")
+    arrays, _ = bn_layers.golden("sync/data")
     mask = 1 - arrays["pad"]
     mask[3] = 0  # a row of padding, so that the two ranks hold unequal counts
     return {**arrays, "mask": mask, "nothing": np.zeros_like(mask)}
@@ -168,7 +168,7 @@ def jax_main():
 
     arrays = sync_data()
     params = {"scale": arrays["w"], "bias": arrays["b"]}
-    start = models.JaxLayer(arrays["w"], arrays["b"]).stats
+    start = bn_layers.JaxLayer(arrays["w"], arrays["b"]).stats
     mesh = jax.make_mesh((2,), ("batch",))
     whole, split = PartitionSpec(), PartitionSpec("batch")
 

@@ -1,6 +1,6 @@
 """Our layers against values that the original libraries computed."""
 
-import bn_models as models
+import bn_layers
 import numpy as np
 import pytest
 
@@ -26,12 +26,12 @@ CASES = {
 SPEECH = {"epsilon": 1e-3, "variance": "population", "zero_centered_scale": True}
 
 
-@pytest.mark.parametrize("framework", models.FRAMEWORKS)
+@pytest.mark.parametrize("framework", bn_layers.FRAMEWORKS)
 @pytest.mark.parametrize("case", CASES)
 def test_ten_steps_of_the_original_library(framework, case):
-    arrays, _ = models.golden(case)
+    arrays, _ = bn_layers.golden(case)
     settings = CASES[case] | (SPEECH if case.startswith("upstream") else {})
-    layer = models.LAYERS[framework](arrays["w"], arrays["b"], **settings)
+    layer = bn_layers.LAYERS[framework](arrays["w"], arrays["b"], **settings)
     for step, (mode, update) in enumerate(
         zip(arrays["mode"], arrays["update"], strict=True)
     ):

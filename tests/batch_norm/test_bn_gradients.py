@@ -1,5 +1,6 @@
 """Cases 23 to 33: gradients, and forwards that several passes share."""
 
+import bn_layers
 import bn_models as models
 import jax
 import jax.numpy as jnp
@@ -12,12 +13,12 @@ from torch import nn
 from algorithmic_efficiency.nn.batch_norm.moments import Moments, accumulate
 from algorithmic_efficiency.nn.batch_norm.pytorch import BatchNorm, batch_norm_mode
 
-frameworks = pytest.mark.parametrize("framework", models.FRAMEWORKS)
+frameworks = pytest.mark.parametrize("framework", bn_layers.FRAMEWORKS)
 
 
 def layer_and_data(framework, **settings):
-    arrays, _ = models.golden("torch/bn1d_nc")
-    layer = models.LAYERS[framework](arrays["w"], arrays["b"], **settings)
+    arrays, _ = bn_layers.golden("torch/bn1d_nc")
+    layer = bn_layers.LAYERS[framework](arrays["w"], arrays["b"], **settings)
     data = [(arrays[f"t{i:02}/x"], arrays[f"t{i:02}/dy"]) for i in range(3)]
     for x, dy in data[:2]:
         layer(x, dy, update=True, use_running_average=False)
@@ -40,7 +41,7 @@ def test_case_23_frozen_gradients_flow_through_batch_statistics(framework, maske
 @frameworks
 def test_case_24_gradient_of_the_running_normaliser(framework):
     layer, x, dy = layer_and_data(framework)
-    arrays, _ = models.golden("torch/bn1d_nc")
+    arrays, _ = bn_layers.golden("torch/bn1d_nc")
     _, dx, *_ = layer(x, dy, update=False, use_running_average=True)
     expected = arrays["w"] / np.sqrt(layer.state[1] + 1e-5) * dy
     np.testing.assert_allclose(dx, expected, rtol=1e-6)
@@ -162,7 +163,7 @@ def test_case_30_accumulation_with_one_update_of_four():
 @pytest.mark.parametrize("case", ["accum/bn2d", "accum/bn2d_offset1e4"])
 @pytest.mark.parametrize("variance", ["unbiased", "population"])
 def test_cases_30_and_31_accumulated_is_the_concatenated_batch(case, variance):
-    arrays, config = models.golden(case)
+    arrays, config = bn_layers.golden(case)
     layer = BatchNorm(3, momentum=1.0, variance=variance)
     followed = BatchNorm(3, momentum=config["momentum"])
     for step, group in enumerate(config["groups"]):

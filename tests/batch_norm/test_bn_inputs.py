@@ -1,5 +1,6 @@
 """Cases 34 to 40: shapes, dtypes and degenerate inputs."""
 
+import bn_layers
 import bn_models as models
 import numpy as np
 import pytest
@@ -10,13 +11,13 @@ from torch import nn
 
 from algorithmic_efficiency.nn.batch_norm.pytorch import BatchNorm, batch_norm_mode
 
-frameworks = pytest.mark.parametrize("framework", models.FRAMEWORKS)
+frameworks = pytest.mark.parametrize("framework", bn_layers.FRAMEWORKS)
 SCALE, BIAS = np.float32([1.5, -0.7, 0.3]), np.float32([0.1, 2.0, -1.0])
 TRAINING = {"update": True, "use_running_average": False}
 
 
 def make(framework, **settings):
-    return models.LAYERS[framework](SCALE, BIAS, **settings)
+    return bn_layers.LAYERS[framework](SCALE, BIAS, **settings)
 
 
 def data(shape=(4, 5, 3), seed=0):
@@ -161,7 +162,7 @@ def test_case_38_low_precision_inputs(framework, dtype, masked):
     rounded = torch.tensor(data()[0]).to(getattr(torch, dtype)).float().numpy()
     exact, low = make(framework), make(framework)
     expected = exact(rounded, data()[1], mask, **TRAINING)[0]
-    y = models.forward_in(low, rounded, dtype, mask)
+    y = bn_layers.forward_in(low, rounded, dtype, mask)
     assert str(y.dtype).endswith(dtype)
     np.testing.assert_allclose(np.float32(y), expected, rtol=1e-2, atol=2e-2)
     for one, other in zip(exact.state[:2], low.state[:2], strict=True):
@@ -174,7 +175,7 @@ def test_case_38_large_half_precision_values_do_not_overflow(framework):
     rng = np.random.default_rng(0)
     x = np.float32(np.float16(rng.normal(300, 2, (100_000, 3))))
     layer = make(framework, momentum=1.0)
-    y = models.forward_in(layer, x, "float16", None)
+    y = bn_layers.forward_in(layer, x, "float16", None)
     assert np.isfinite(np.float32(y)).all()
     np.testing.assert_allclose(layer.state[0], np.float64(x).mean(0), rtol=1e-5)
     np.testing.assert_allclose(layer.state[1], np.float64(x).var(0), rtol=1e-4)

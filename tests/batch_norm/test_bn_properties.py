@@ -2,6 +2,7 @@
 
 import contextlib
 
+import bn_layers
 import bn_models as models
 import numpy as np
 import pytest
@@ -46,7 +47,7 @@ class Unexpected(Exception):  # noqa: N818 - it stands for any exception
 
 def interrupted(layer, step, arguments):
     """Enters and leaves the switch around the layer as the step says."""
-    if not isinstance(layer, models.TorchLayer):
+    if not isinstance(layer, bn_layers.TorchLayer):
         return
     outer = contextlib.nullcontext()
     if step["outer"] is not None:
@@ -61,11 +62,11 @@ def interrupted(layer, step, arguments):
             raise Unexpected
 
 
-@pytest.mark.parametrize("framework", models.FRAMEWORKS)
+@pytest.mark.parametrize("framework", bn_layers.FRAMEWORKS)
 @settings(max_examples=40, deadline=None)
 @given(options=LAYER, steps=st.lists(STEPS, min_size=1, max_size=5))
 def test_any_sequence_of_forwards_is_the_reference(framework, options, steps):
-    layer = models.LAYERS[framework](SCALE, BIAS, **options)
+    layer = bn_layers.LAYERS[framework](SCALE, BIAS, **options)
     reference = Reference(SCALE, BIAS, **options)
     for step in steps:
         arguments = data(step)
@@ -84,7 +85,9 @@ def test_any_sequence_of_forwards_is_the_reference(framework, options, steps):
 @pytest.mark.parametrize("variance", ["unbiased", "population"])
 @pytest.mark.parametrize("masked", [False, True])
 def test_fifty_random_steps_agree_between_the_frameworks(variance, masked):
-    layers = [models.LAYERS[f](SCALE, BIAS, variance=variance) for f in models.LAYERS]
+    layers = [
+        bn_layers.LAYERS[f](SCALE, BIAS, variance=variance) for f in bn_layers.LAYERS
+    ]
     rng = np.random.default_rng(5)
     for seed in range(50):
         lengths = list(rng.integers(0, 6, 3)) if masked else None
@@ -104,10 +107,12 @@ def test_fifty_random_steps_agree_between_the_frameworks(variance, masked):
 def test_recalibrated_statistics_are_those_of_all_values_at_once(variance):
     batches = [data({"seed": seed, "lengths": [5, seed % 6, 0]}) for seed in range(6)]
     values = np.concatenate([x[mask] for x, _, mask in batches]).astype(np.float64)
-    layers = [models.LAYERS[f](SCALE, BIAS, variance=variance) for f in models.LAYERS]
+    layers = [
+        bn_layers.LAYERS[f](SCALE, BIAS, variance=variance) for f in bn_layers.LAYERS
+    ]
     for layer in layers:
         layer(*batches[0], update=True, use_running_average=False)
-        models.recalibrated(layer, [(x, mask) for x, _, mask in batches])
+        bn_layers.recalibrated(layer, [(x, mask) for x, _, mask in batches])
         mean, var, count = layer.state
         np.testing.assert_allclose(mean, values.mean(0), rtol=1e-6)
         ddof = int(variance == "unbiased")
