@@ -267,6 +267,9 @@ def make_config(values: Mapping[str, Any]) -> "RunConfig":
         Path(values["data_dir"]).expanduser(),
         _path(values["imagenet_v2_data_dir"]),
     )
+    for name in ("num_workers", "pytorch_eval_num_workers", "max_global_steps"):
+        if values[name] is not None and values[name] < 0:
+            raise UsageError(f"--{name}={values[name]} should be at least 0.")
     workload = _workload(values, folders)
     framework, path = _submission(values)
     _check_framework_flags(values, framework)
@@ -435,8 +438,8 @@ def _experiment(values: Mapping[str, Any], runs: str) -> tuple[Path, int]:
     name, resume = values["experiment_name"], values["resume_last_run"]
     if resume and values["overwrite"]:
         raise UsageError("--resume_last_run and --overwrite exclude each other.")
-    if name is None and resume:
-        name = _newest(root, runs)
+    if resume and (name is None or values["append_timestamp"]):
+        name = _newest(root, runs, f"{name}-*" if name else "*")
     elif name is None:
         name = now
     elif values["append_timestamp"]:
@@ -448,8 +451,11 @@ def _experiment(values: Mapping[str, Any], runs: str) -> tuple[Path, int]:
     return folder, secrets.randbits(31) if seed is None else seed
 
 
-def _newest(root: Path, runs: str) -> str:
-    found = {*root.glob(f"*/{runs}/trial_*"), *root.glob(f"*/study_*/{runs}/trial_*")}
+def _newest(root: Path, runs: str, name: str) -> str:
+    found = {
+        *root.glob(f"{name}/{runs}/trial_*"),
+        *root.glob(f"{name}/study_*/{runs}/trial_*"),
+    }
     if not found:
         raise UsageError(
             f"--resume_last_run found no experiment with {runs} in {root}. Start one "

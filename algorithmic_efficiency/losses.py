@@ -92,11 +92,14 @@ def masked_loss(
     label_smoothing: float = 0.0,
 ) -> dict[str, Any]:
     """Returns the loss as the module's docstring says."""
+    if mask is not None:
+        # First, or the gradient of a masked NaN would be 0 * NaN.
+        rows = mask.reshape(*mask.shape, *(1,) * (len(logits.shape) - len(mask.shape)))
+        logits = ops.select(rows, logits)
     per_example = LOSSES[loss_type](ops, targets, logits, label_smoothing)
     if mask is None:
         n_valid = ops.count(per_example, per_example)
     else:
-        per_example = ops.select(mask, per_example)
         per_example = per_example * ops.float_like(mask, per_example)
         n_valid = ops.float_like(mask, per_example).sum()
     return {
@@ -116,7 +119,8 @@ class NumpyOps:
     def log_softmax(self, x: np.ndarray) -> np.ndarray:
         """Returns log(softmax(x)) over the last axis, float64."""
         x = np.asarray(x, np.float64)
-        x = x - x.max(-1, keepdims=True)
+        with np.errstate(invalid="ignore"):  # inf - inf of a model that diverged
+            x = x - x.max(-1, keepdims=True)
         return np.asarray(x - np.log(np.exp(x).sum(-1, keepdims=True)))
 
     def log_sigmoid(self, x: np.ndarray) -> np.ndarray:

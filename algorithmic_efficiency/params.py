@@ -182,9 +182,11 @@ def shapes_from_jax(tree: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
 def _row_of_path(path: tuple[str, ...]) -> Rule:
     for leaf in dict.fromkeys(row.leaf for row in RULES if row.jax_leaf == path[-1]):
         try:
-            return rule(".".join((*path[:-1], leaf)))
+            row = rule(".".join((*path[:-1], leaf)))
         except KeyError:
             continue
+        if row.jax_leaf == path[-1]:
+            return row
     return rule(".".join(path))
 
 

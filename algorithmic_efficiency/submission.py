@@ -88,17 +88,7 @@ class Submission:
         Raises:
           SubmissionError: no such size, or it cannot be shared among the devices.
         """
-        names = [workload, *registry.base_names(workload)]
-        for name in names:
-            try:
-                size = self.get_batch_size(name)
-            except ValueError:
-                continue
-            return _checked_size(self.path, "get_batch_size", size, devices)
-        raise SubmissionError(
-            f"{self.path}: get_batch_size knows none of {', '.join(names)}. Return a "
-            "batch size for one of them."
-        )
+        return self._size("get_batch_size", self.get_batch_size, workload, devices)
 
     def eval_batch_size(self, workload: str, limit: int, devices: int) -> int:
         """Returns the evaluation batch size: the submission's, but never above `limit`.
@@ -107,9 +97,24 @@ class Submission:
         """
         if self._get_eval_batch_size is None:
             return _multiple(limit, devices)
-        size = self._get_eval_batch_size(workload)
-        size = _checked_size(self.path, "get_eval_batch_size", size, devices)
+        function = self._get_eval_batch_size
+        size = self._size("get_eval_batch_size", function, workload, devices)
         return min(size, _multiple(limit, devices))
+
+    def _size(
+        self, what: str, function: Callable[..., Any], workload: str, devices: int
+    ) -> int:
+        names = [workload, *registry.base_names(workload)]
+        for name in names:
+            try:
+                size = function(name)
+            except ValueError:
+                continue
+            return _checked_size(self.path, what, size, devices)
+        raise SubmissionError(
+            f"{self.path}: {what} knows none of {', '.join(names)}. Return a "
+            "batch size for one of them."
+        )
 
 
 def load(path: Path) -> Submission:
@@ -140,9 +145,9 @@ def framework_of(path: Path) -> str | None:
     """
     for part in reversed(path.with_suffix("").parts):
         words = re.split(r"[^a-z]+", part.lower())
-        for framework, module in FRAMEWORK_MODULES.items():
-            if framework in words or module in words:
-                return framework
+        told = [f for f, m in FRAMEWORK_MODULES.items() if f in words or m in words]
+        if len(told) == 1:
+            return told[0]
     text = path.read_text(errors="replace") if path.is_file() else ""
     found = [
         framework
@@ -167,15 +172,17 @@ def _import(path: Path) -> ModuleType:
     for folder in (str(registry.ROOT), str(Path.cwd())):
         if folder not in sys.path:
             sys.path.append(folder)
-    name = _module_name(path.resolve())
-    module_spec = importlib.util.spec_from_file_location(name, path)
+    file = path.resolve()
+    name = _module_name(file)
+    module_spec = importlib.util.spec_from_file_location(name, file)
     assert module_spec is not None and module_spec.loader is not None
     module = importlib.util.module_from_spec(module_spec)
     sys.modules[name] = module
     try:
         module_spec.loader.exec_module(module)
-    except Exception as error:  # noqa: BLE001 - the user's code may raise anything
-        line = _line_of(error, path)
+    except (Exception, SystemExit) as error:  # the user's code may raise anything
+        del sys.modules[name]
+        line = _line_of(error, file)
         raise SubmissionError(
             f"{path} raised {type(error).__name__} while it was imported{line}: "
             f"{error}. Importing a submission should only define functions."
@@ -184,9 +191,12 @@ def _import(path: Path) -> ModuleType:
 
 
 def _module_name(path: Path) -> str:
-    """Returns the dotted name by which the file's neighbours would import it."""
+    """Returns the dotted name by which the file's neighbours would import it.
+
+    A file in the root itself, say jax.py, must not take the name of a package.
+    """
     for folder in (registry.ROOT, Path.cwd()):
-        if path.is_relative_to(folder):
+        if path.is_relative_to(folder) and path.parent != folder:
             return ".".join(path.relative_to(folder).with_suffix("").parts)
     return f"submission_{path.stem}"
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+from algorithmic_efficiency.backends import tuning_cpu
 from algorithmic_efficiency.errors import UsageError
 from algorithmic_efficiency.losses import Ops
 from algorithmic_efficiency.spec import Definition, ForwardPassMode
@@ -118,6 +119,7 @@ def make(framework: str, **options: Any) -> Backend:
             f"--framework={framework} needs the package {_MODULES[framework]!r}, which "
             f"is not installed. Install it with: pip install '.[{framework}]'."
         )
+    tuning_cpu.keep_freed_memory()
     module = importlib.import_module(f"algorithmic_efficiency.backends.{framework}")
     backend: Backend = module.make(**options)
     return backend

@@ -7,7 +7,7 @@ from algorithmic_efficiency.runner import checkpoint
 from algorithmic_efficiency.runner.clock import Clock
 from algorithmic_efficiency.runner.progress import ProgressLine
 from algorithmic_efficiency.runner.records import MetricsLogger, Table
-from algorithmic_efficiency.runner.trial import Progress
+from algorithmic_efficiency.runner.trial import Progress, times
 
 if TYPE_CHECKING:
     from algorithmic_efficiency.runner.trainer import Trainer
@@ -50,14 +50,14 @@ class Recorder:
         self._checkpoint(progress, clock)
 
     def finish(self, progress: Progress, clock: Clock) -> None:
-        """Writes the last state, unless it is already written or worthless."""
-        if not progress.diverged:
-            self._checkpoint(progress, clock)
+        """Writes the last state and a last row of measurements."""
+        self._checkpoint(progress, clock)
+        self.logger.append_scalar_metrics(times(clock), progress.step)
         self.logger.finish()
 
     def _checkpoint(self, progress: Progress, clock: Clock) -> None:
-        if not self._save_checkpoints:
-            return
+        if progress.diverged or not self._save_checkpoints:
+            return  # the last good one stays
         clock.switch("logging")  # so that the time of this record is in it
         trainer = self._trainer
         meta = checkpoint.describe(

@@ -35,13 +35,14 @@ def atomic(path: Path) -> Iterator[Path]:
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
         raise StorageError(
             f"{path} could not be written ({error.strerror or error}). What was saved "
             "before is intact: make room or grant access, then go on with "
             "--resume_last_run."
         ) from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -86,7 +87,10 @@ class Table:
         self.rows.append(dict(row))
 
     def flush(self) -> None:
-        """Writes the file, columns sorted by name."""
+        """Writes the file, columns sorted by name; without rows there is no file."""
+        if not self.rows:
+            self.path.unlink(missing_ok=True)
+            return
         text = io.StringIO()
         columns = sorted({key for row in self.rows for key in row})
         writer = csv.DictWriter(text, columns, lineterminator="\n")

@@ -266,7 +266,11 @@ def _locked(folder: Path) -> Iterator[None]:
                 f"Another process is running in {folder}. Wait for it, or give another "
                 "--experiment_name."
             ) from error
-        yield
+        try:
+            yield
+        finally:
+            if [path.name for path in folder.iterdir()] == [".lock"]:
+                shutil.rmtree(folder)  # nothing was run, so the name is free again
 
 
 def _empty(folder: Path) -> None:

@@ -78,7 +78,8 @@ def _report_failure(folder: Path, error: Exception) -> int:
 
 
 def _check_folder(config: RunConfig, folder: Path) -> None:
-    if not folder.exists() or config.resume or config.overwrite:
+    recorded = (folder / "run.json").exists()
+    if not recorded or config.resume or config.overwrite:
         return
     raise UsageError(
         f"{folder} exists already. Give another --experiment_name, continue it with "

@@ -2,7 +2,9 @@
 
 import collections
 import json
+import keyword
 import math
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -99,7 +101,8 @@ def _check_points(path: Path, space: list[Any]) -> None:
 
 
 def _check_name(path: Path, name: str) -> None:
-    if not name.isidentifier() or name.startswith("_"):
+    known = name.isidentifier() and not keyword.iskeyword(name)
+    if not known or name.startswith("_"):
         raise UsageError(
             f"The search space {path} names a hyperparameter {name!r}; a name should "
             "be a Python identifier that does not begin with an underscore."
@@ -129,4 +132,4 @@ def _check_range(path: Path, name: str, form: Any) -> None:
 
 def _is_number(value: Any) -> bool:
     is_real = isinstance(value, int | float) and not isinstance(value, bool)
-    return is_real and math.isfinite(value)
+    return is_real and abs(value) < math.inf and abs(value) <= sys.float_info.max

@@ -40,7 +40,6 @@ def folders(tmp_path):
 
 
 def open_(folders, split, definition=DEFINITION):
-    training = split == "train"
     return open_split(definition, folders, split)
 
 

@@ -35,7 +35,9 @@ class Command:
         self.folder = folder
         self.data = data
 
-    def arguments(self, *flags: str, limits: tuple[Any, ...] = (60, 60, 2)) -> list[str]:
+    def arguments(
+        self, *flags: str, limits: tuple[Any, ...] = (60, 60, 2)
+    ) -> list[str]:
         numbers = [str(limit) for limit in limits]
         shared = [f"--experiment_dir={self.folder}", f"--data_dir={self.data.data_dir}"]
         shared += [f"--workload={NAME}", "--rng_seed=7"]
@@ -160,7 +162,10 @@ def test_resuming_is_bit_exact(
         for part, limit in enumerate(limits):
             resume = ["--resume_last_run"] if part else []
             done = command.run(
-                *flags, f"--experiment_name={name}", f"--max_global_steps={limit}", *resume
+                *flags,
+                f"--experiment_name={name}",
+                f"--max_global_steps={limit}",
+                *resume,
             )
             assert done.returncode == 0, done.stderr
     whole = contents(command.trial("whole", framework), framework, command.data)

@@ -20,7 +20,10 @@ def shrink(definition: Definition, changes: dict[str, Any]) -> Definition:
     return dataclasses.replace(
         definition,
         model={**definition.model, "width": 4, "stage_sizes": (1, 1)},
-        fields={**definition.fields, "inputs": Field((SIZE, SIZE, 3), "float32", "HWC")},
+        fields={
+            **definition.fields,
+            "inputs": Field((SIZE, SIZE, 3), "float32", "HWC"),
+        },
         data_arguments={
             **definition.data_arguments,
             "image_size": SIZE,

@@ -25,9 +25,7 @@ def test_full_size_names_shapes_and_types_agree(full_name: str) -> None:
         types[framework] = {n: params.parameter_type(n) for n in shapes[framework]}
     assert shapes["jax"] == shapes["pytorch"]
     assert types["jax"] == types["pytorch"]
-    base = next(
-        n for n in [full_name, *registry.base_names(full_name)] if n in COUNTS
-    )
+    base = next(n for n in [full_name, *registry.base_names(full_name)] if n in COUNTS)
     total = sum(int(np.prod(shape)) for shape in shapes["jax"].values())
     assert total == COUNTS[base]
 

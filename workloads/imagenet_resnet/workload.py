@@ -65,12 +65,12 @@ MINI_CHANGES = {
         "stage_sizes": (1, 1, 1, 1),
         "width": 16,
     },
-    "fields": {"inputs": Field((64, 64, 3), "float32", "HWC")},
+    "fields": {"inputs": Field((48, 48, 3), "float32", "HWC")},
     "data_arguments": {
         "source": "mini",
-        "image_size": 64,
-        "resize_size": 72,
-        "area": (0.35, 1.0),
+        "image_size": 48,
+        "resize_size": 54,
+        "area": (0.6, 1.0),
     },
     "validation_target_value": 0.80,
     "test_target_value": 0.78,
@@ -81,7 +81,7 @@ MINI_CHANGES = {
     "eval_batch_size": 250,
     "max_allowed_runtime_sec": 180,
     "eval_period_time_sec": 5,
-    "step_hint": 500,
+    "step_hint": 600,
     "default_batch_size": 128,
 }
 
