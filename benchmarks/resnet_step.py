@@ -19,69 +19,82 @@ from typing import Any
 from algorithmic_efficiency.backends import tuning_cpu
 
 Step = Callable[[], None]
+Seconds = dict[str, float]
 
 
 def main() -> None:
-    """Prints one line per candidate and one with the ratio, for each framework."""
+    """Prints one line per candidate and one with the ratios, for each framework."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--framework", choices=("pytorch", "jax"))
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--steps", type=int, default=7)
     options = parser.parse_args()
+    shape = (options.batch, options.size, options.size, 3)
     for framework in [options.framework] if options.framework else ["pytorch", "jax"]:
-        names = [f"{framework}_plain", f"{framework}_ours"]
-        shape = (options.batch, options.size, options.size, 3)
-        seconds = race(names, shape, options.steps)
-        ratios = [b / a for a, b in zip(*seconds.values(), strict=True)]
-        ratio = statistics.median(ratios)
-        print(json.dumps({"framework": framework, "ours_over_plain": round(ratio, 3)}))
+        plain, ours = race((f"{framework}_plain", f"{framework}_ours"), shape, options)
+        ratios = {
+            clock: statistics.median(
+                b[clock] / a[clock] for a, b in zip(plain, ours, strict=True)
+            )
+            for clock in ("wall_s", "cpu_s")
+        }
+        report = {f"ours_over_plain_{clock}": r for clock, r in ratios.items()}
+        print_line(framework=framework, **report)
 
 
 def race(
-    names: list[str], shape: tuple[int, ...], steps: int
-) -> dict[str, list[float]]:
-    """Runs the candidates in turns and returns the wall seconds of their steps."""
+    names: tuple[str, ...], shape: tuple[int, ...], options: argparse.Namespace
+) -> list[list[Seconds]]:
+    """Runs the candidates in turns and returns the seconds of their steps."""
     context = multiprocessing.get_context("spawn")
-    pipes, processes = {}, []
+    pipes, processes = [], []
     for name in names:
-        pipes[name], theirs = context.Pipe()
+        ours, theirs = context.Pipe()
         process = context.Process(target=serve, args=(name, shape, theirs))
         process.start()
+        first = ours.recv()
+        print_line(candidate=name, first_step_wall_s=first["wall_s"])
+        pipes.append(ours)
         processes.append(process)
-        first = pipes[name].recv()
-        print(json.dumps({"candidate": name, "first_step_s": round(first, 2)}))
-    seconds: dict[str, list[float]] = {name: [] for name in names}
-    for turn in range(steps):
-        for name in names if turn % 2 == 0 else reversed(names):
-            pipes[name].send("step")
-            seconds[name].append(pipes[name].recv())
-    for name, process in zip(names, processes, strict=True):
-        pipes[name].send("stop")
-        peak_mb = pipes[name].recv() / 1024
+    seconds: list[list[Seconds]] = [[] for _ in names]
+    for turn in range(options.steps):
+        order = list(zip(pipes, seconds, strict=True))
+        for pipe, record in order if turn % 2 == 0 else reversed(order):
+            pipe.send("step")
+            record.append(pipe.recv())
+    for name, pipe, process, record in zip(
+        names, pipes, processes, seconds, strict=True
+    ):
+        pipe.send("stop")
+        summary: dict[str, Any] = {"candidate": name, "shape": shape}
+        for clock in ("wall_s", "cpu_s"):
+            values = [second[clock] for second in record]
+            summary[f"median_{clock}"] = statistics.median(values)
+            summary[f"min_{clock}"] = min(values)
+        print_line(**summary, peak_mb=pipe.recv())
         process.join()
-        report = {
-            "candidate": name,
-            "shape": shape,
-            "median_s": round(statistics.median(seconds[name]), 4),
-            "min_s": round(min(seconds[name]), 4),
-            "peak_mb": round(peak_mb),
-        }
-        print(json.dumps(report), flush=True)
     return seconds
+
+
+def print_line(**values: Any) -> None:
+    """Prints a JSON line, numbers to three decimals."""
+    rounded = {k: round(v, 3) if isinstance(v, float) else v for k, v in values.items()}
+    print(json.dumps(rounded), flush=True)
 
 
 def serve(name: str, shape: tuple[int, ...], pipe: Connection) -> None:
     """Builds one candidate, then times one step per message."""
-    started = time.perf_counter()
-    step = CANDIDATES[name](shape)
-    step()
-    pipe.send(time.perf_counter() - started)
-    while pipe.recv() == "step":
-        started = time.perf_counter()
+    step: Step | None = None
+    message = "step"
+    while message == "step":
+        wall, cpu = time.perf_counter(), time.process_time()
+        step = step or CANDIDATES[name](shape)
         step()
-        pipe.send(time.perf_counter() - started)
-    pipe.send(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+        wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+        pipe.send({"wall_s": wall, "cpu_s": cpu})
+        message = pipe.recv()
+    pipe.send(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 
 
 def pytorch_plain(shape: tuple[int, ...]) -> Step:
