@@ -86,7 +86,8 @@ class BatchNorm(nn.Module):
             y = self._by_counted_batch(z, valid)
         else:
             y = _select(valid, self._by_kernel(_select(valid, z)))
-        return y.reshape(x.shape)
+        # A view would make activations in place copy what they view.
+        return y if y.shape == x.shape else y.reshape(x.shape)
 
     def on_axis_1(self, x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Returns x with channels on axis 1 and the mask as bool, broadcastable."""
