@@ -11,16 +11,13 @@ class Model(nn.Module):
     """Images [B, H, W, 3] to logits [B, num_classes].
 
     Stage i has `stage_sizes[i]` blocks of `width * 2**i` inner and four times as many
-    outer channels. `activation` is relu, silu or gelu (tanh approximation). `stem` is
-    'imagenet' (7x7 convolution and max-pool, 1/4 of the resolution) or 'small' (3x3
-    convolution at full resolution).
+    outer channels. `activation` is relu, silu or gelu (tanh approximation).
     """
 
     num_classes: int = 1000
     stage_sizes: tuple[int, ...] = (3, 4, 6, 3)
     width: int = 64
     activation: str = "relu"
-    stem: str = "imagenet"
 
     @nn.compact
     def __call__(
@@ -35,11 +32,8 @@ class Model(nn.Module):
         del train  # there is no dropout
         norm = (weights, use_running_average)
         act = ACTIVATIONS[self.activation]
-        size, stride = (7, 2) if self.stem == "imagenet" else (3, 1)
-        x = Conv(self.width, size, stride, name="conv1")(inputs)
-        x = act(batch_norm("bn1", x, norm))
-        if self.stem == "imagenet":
-            x = max_pool(x)
+        x = Conv(self.width, 7, 2, name="conv1")(inputs)
+        x = max_pool(act(batch_norm("bn1", x, norm)))
         for i, blocks in enumerate(self.stage_sizes):
             stage = Stage(
                 self.width * 2**i,

@@ -11,9 +11,7 @@ class Model(nn.Module):
     """Images [B, 3, H, W] in channels_last format to logits [B, num_classes].
 
     Stage i has `stage_sizes[i]` blocks of `width * 2**i` inner and four times as many
-    outer channels. `activation` is relu, silu or gelu (tanh approximation). `stem` is
-    'imagenet' (7x7 convolution and max-pool, 1/4 of the resolution) or 'small' (3x3
-    convolution at full resolution).
+    outer channels. `activation` is relu, silu or gelu (tanh approximation).
     """
 
     def __init__(
@@ -22,12 +20,10 @@ class Model(nn.Module):
         stage_sizes: tuple[int, ...] = (3, 4, 6, 3),
         width: int = 64,
         activation: str = "relu",
-        stem: str = "imagenet",
     ) -> None:
         super().__init__()
         self.act = ACTIVATIONS[activation]
-        self.stem = stem
-        self.conv1 = Conv(3, width, 7, 2) if stem == "imagenet" else Conv(3, width, 3)
+        self.conv1 = Conv(3, width, 7, 2)
         self.bn1 = BatchNorm(width)
         self.stages = [f"layer{i + 1}" for i in range(len(stage_sizes))]
         channels = width
@@ -45,8 +41,7 @@ class Model(nn.Module):
     def forward(self, inputs: Tensor, weights: Tensor | None = None) -> Tensor:
         """Returns logits; examples of weight 0 do not enter the batch statistics."""
         x = self.act(self.bn1(self.conv1(inputs), weights))
-        if self.stem == "imagenet":
-            x = F.max_pool2d(x, 3, stride=2, padding=1)
+        x = F.max_pool2d(x, 3, stride=2, padding=1)
         for name in self.stages:
             for block in self.get_submodule(name):
                 x = block(x, weights)

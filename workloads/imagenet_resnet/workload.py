@@ -25,7 +25,6 @@ BASE = Definition(
         "stage_sizes": (3, 4, 6, 3),
         "width": 64,
         "activation": "relu",
-        "stem": "imagenet",
     },
     initial=INITIAL,
     output_layer="fc",
