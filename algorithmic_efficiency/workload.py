@@ -1,7 +1,7 @@
 """The workload object that submissions receive: a definition bound to a framework."""
 
 import importlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +129,25 @@ class Workload:
             use_running_average_bn=use_running_average_bn,
             options=options,
         )
+
+    def recalibrate(
+        self,
+        params: spec.ParameterContainer,
+        model_state: spec.ModelAuxiliaryState,
+        batches: Iterable[Mapping[str, Any]],
+    ) -> spec.ModelAuxiliaryState:
+        """Returns the model state with exact running statistics over the batches.
+
+        For `prepare_for_eval` of algorithms that evaluate other weights than they
+        train, such as averages and schedule-free methods: their running statistics
+        belong to the training weights. In PyTorch the module's buffers are set.
+
+        Args:
+          params: the weights that will be evaluated.
+          model_state: as `model_fn` takes it.
+          batches: training batches, for example drawn from the input queue.
+        """
+        return self._backend.recalibrate(self._model, params, model_state, batches)
 
     def loss_fn(
         self,

@@ -6,7 +6,7 @@ and the bytes of a checkpoint are the business of a backend.
 
 import importlib
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -60,6 +60,11 @@ class Backend(Protocol):
         options: Mapping[str, Any],
     ) -> tuple[Any, Any]:
         """Returns (outputs, new model state)."""
+
+    def recalibrate(
+        self, model: Any, params: Any, model_state: Any, batches: Iterable[Any]
+    ) -> Any:
+        """Returns the model state with exact running statistics over the batches."""
 
     def predict(self, model: Any, params: Any, model_state: Any, batch: Any) -> Any:
         """Returns the outputs of an evaluation forward pass as NumPy."""

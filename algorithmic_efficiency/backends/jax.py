@@ -1,7 +1,7 @@
 """JAX: one mesh over all local devices, parameters replicated, batches sharded."""
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from algorithmic_efficiency import params as parameters
 from algorithmic_efficiency.backends.base import import_model
 from algorithmic_efficiency.errors import StorageError
 from algorithmic_efficiency.nn.batch_norm import resolve
+from algorithmic_efficiency.nn.batch_norm.jax import recalibrate
 from algorithmic_efficiency.spec import Definition, Field, ForwardPassMode
 
 # What is part of a checkpoint; other leaves of an optimizer state, such as functions,
@@ -133,6 +134,20 @@ class JaxBackend:
         outputs, moved = result
         return outputs, {**model_state, **moved}
 
+    def recalibrate(
+        self, model: Any, params: Any, model_state: Any, batches: Iterable[Any]
+    ) -> Any:
+        """Returns a new state with exact running statistics over the batches."""
+        state = dict(model_state)
+
+        def forward(moments: Any, batch: Any) -> Any:
+            return _moments(
+                model, {"params": params, **state, "moments": moments}, batch
+            )
+
+        exact = recalibrate(forward, state["batch_stats"], batches)
+        return {**state, "batch_stats": exact}
+
     def predict(self, model: Any, params: Any, model_state: Any, batch: Any) -> Any:
         """Returns the outputs with running statistics, as NumPy."""
         outputs = _predict(model, params, model_state or {}, batch["inputs"])
@@ -236,6 +251,20 @@ def _variable_shapes(model: Any, inputs: Any) -> Any:
 def _predict(model: Any, params: Any, model_state: Any, inputs: Any) -> Any:
     variables = {"params": params, **model_state}
     return model.apply(variables, inputs, train=False, use_running_average=True)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _moments(model: Any, variables: Any, batch: Any) -> Any:
+    """Returns the moments of the batch statistics after one more batch."""
+    _, new = model.apply(
+        variables,
+        batch["inputs"],
+        weights=batch.get("weights"),
+        train=False,
+        use_running_average=False,
+        mutable=["moments"],
+    )
+    return new["moments"]
 
 
 @jax.jit

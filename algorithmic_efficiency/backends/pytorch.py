@@ -2,7 +2,7 @@
 
 import contextlib
 import errno
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from algorithmic_efficiency import params as parameters
 from algorithmic_efficiency.backends.base import import_model
 from algorithmic_efficiency.errors import StorageError
 from algorithmic_efficiency.nn.batch_norm import resolve
+from algorithmic_efficiency.nn.batch_norm.moments import recalibrate
 from algorithmic_efficiency.nn.batch_norm.pytorch import batch_norm_mode
 from algorithmic_efficiency.spec import Definition, Field, ForwardPassMode
 
@@ -129,6 +130,18 @@ class PyTorchBackend:
         ):
             outputs = params(batch["inputs"], _mask(batch.get("weights")), **options)
         return outputs, model_state
+
+    def recalibrate(
+        self, model: Any, params: Any, model_state: Any, batches: Iterable[Any]
+    ) -> Any:
+        """Puts exact running statistics over the batches into the module's buffers."""
+        del model
+        recalibrate(
+            params,
+            batches,
+            lambda batch: params(batch["inputs"], _mask(batch.get("weights"))),
+        )
+        return model_state
 
     def predict(self, model: Any, params: Any, model_state: Any, batch: Any) -> Any:
         """Returns the outputs with running statistics, as NumPy."""

@@ -96,6 +96,26 @@ def test_evaluation_agrees(mini_name: str) -> None:
     close(outputs["jax"], outputs["pytorch"], 2e-4)
 
 
+def test_recalibration_agrees(mini_name: str) -> None:
+    statistics = {}
+    for framework in FRAMEWORKS:
+        made, parameters, state = pairs.with_weights(mini_name, framework)
+        batches = [
+            made.place(pairs.random_batch(made, size=8, padded=padded, seed=padded))
+            for padded in (0, 2, 4)
+        ]
+        state = made.recalibrate(parameters, state, batches)
+        flat = pairs.backend(framework).canonical(parameters, state)
+        statistics[framework] = {
+            name: value
+            for name, value in flat.items()
+            if name.split(".")[-1] in params.STATISTICS
+        }
+    assert len(statistics["jax"]) > 40
+    for name, value in statistics["pytorch"].items():
+        close(statistics["jax"][name], value, 1e-4, name)
+
+
 @pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_padding_is_invisible(mini_name: str, framework: str) -> None:
     runs = []
