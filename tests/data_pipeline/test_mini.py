@@ -46,9 +46,7 @@ def test_splits_are_opened_by_the_definition(data_dir, capsys):
     definition = WORKLOADS["imagenet_resnet_mini"]
     sizes = {"train": 4000, "validation": 1000, "test": 1000, "eval_train": 1000}
     for split, size in sizes.items():
-        dataset = open_split(
-            definition, Folders(data_dir), split
-        )
+        dataset = open_split(definition, Folders(data_dir), split)
         assert len(dataset.examples) == size
         counts = np.bincount([dataset.examples[k].label for k in range(size)])
         assert len(counts) == 10
