@@ -1,151 +1,19 @@
 """The only reader of the command line and the environment; makes a RunConfig."""
 
-import dataclasses
 import importlib.metadata
 import os
 import secrets
 import sys
-import textwrap
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from absl import flags
-
 from algorithmic_efficiency.errors import UsageError, UserError
+from algorithmic_efficiency.flags import parse, usage
 
 if TYPE_CHECKING:
     from algorithmic_efficiency.runner.config import RunConfig
-
-
-@dataclasses.dataclass(frozen=True)
-class Flag:
-    """One row of the command line: a name, a kind, a default and a sentence."""
-
-    name: str
-    kind: str  # 'string', 'integer', 'bool', or choices separated by '|'
-    default: Any
-    help: str
-
-
-# Group -> its flags. Names are those of the public AlgoPerf runner; `--help` and the
-# record of a run are made from this table.
-FLAGS: Mapping[str, Sequence[Flag]] = {
-    "What to run": (
-        Flag("workload", "string", None, "Name of the workload; --list shows them."),
-        Flag(
-            "submission_path",
-            "string",
-            None,
-            "Python file with the training algorithm; default: the reference NadamW.",
-        ),
-        Flag(
-            "framework",
-            "pytorch|jax",
-            None,
-            "Default: what the submission's path or imports say, else pytorch.",
-        ),
-        Flag(
-            "scale",
-            "auto|full|mini",
-            "auto",
-            "full: the published benchmark; mini: the same at laptop size; auto: full "
-            "where its data are found, else mini.",
-        ),
-        Flag("list", "bool", False, "List workloads and algorithms, and end."),
-    ),
-    "Tuning": (
-        Flag(
-            "tuning_ruleset",
-            "external|self",
-            "external",
-            "external: trials over a search space; self: one trial that tunes itself "
-            "and has 1.5 times the budget.",
-        ),
-        Flag(
-            "tuning_search_space",
-            "string",
-            None,
-            "JSON file; default: default_hyperparameters.json beside the submission.",
-        ),
-        Flag("num_tuning_trials", "integer", 1, "Trials, points of the search space."),
-        Flag("num_studies", "integer", 1, "Repetitions of all trials."),
-        Flag("hparam_start_index", "integer", None, "First trial to run, from 0."),
-        Flag("hparam_end_index", "integer", None, "Trial to stop before."),
-        Flag("rng_seed", "integer", None, "Seed of everything; default: a random one."),
-    ),
-    "Data": (
-        Flag("data_dir", "string", "~/data", "Folder of the data sets."),
-        Flag(
-            "imagenet_v2_data_dir",
-            "string",
-            None,
-            "Folder of ImageNet-v2, where it is not in --data_dir.",
-        ),
-        Flag(
-            "librispeech_tokenizer_vocab_path",
-            "string",
-            "",
-            "LibriSpeech tokenizer, where it is not in --data_dir.",
-        ),
-        Flag(
-            "num_workers",
-            "integer",
-            None,
-            "Processes that read training data; default: 0 (threads) at mini scale, "
-            "half of the cores at full scale.",
-        ),
-        Flag(
-            "pytorch_eval_num_workers",
-            "integer",
-            0,
-            "Processes that read evaluation data, in both frameworks.",
-        ),
-    ),
-    "Records": (
-        Flag("experiment_dir", "string", "./experiments", "Where records go."),
-        Flag("experiment_name", "string", None, "Folder therein; default: the time."),
-        Flag("append_timestamp", "bool", False, "Append the time to the name."),
-        Flag("overwrite", "bool", False, "Replace the records of an earlier run."),
-        Flag(
-            "resume_last_run",
-            "bool",
-            False,
-            "Continue from the last checkpoint; without --experiment_name, of the "
-            "newest experiment with this workload.",
-        ),
-        Flag("save_checkpoints", "bool", True, "Write a checkpoint at evaluations."),
-        Flag(
-            "save_intermediate_checkpoints",
-            "bool",
-            False,
-            "Keep the older checkpoints too.",
-        ),
-        Flag("use_tensorboard", "bool", False, "Write TensorBoard events too."),
-        Flag("use_wandb", "bool", False, "Send scalars to Weights & Biases too."),
-    ),
-    "Running": (
-        Flag("max_global_steps", "integer", None, "Stop after this many steps."),
-        Flag("skip_evals", "bool", False, "Train without any evaluation."),
-        Flag(
-            "torch_compile",
-            "bool",
-            None,
-            "Compile PyTorch models; default: on a GPU only.",
-        ),
-        Flag(
-            "set_pytorch_max_split_size",
-            "bool",
-            False,
-            "Let CUDA memory be split up to 256 MB only, against fragmentation.",
-        ),
-        Flag("profile", "bool", False, "Record the time of every part of a step."),
-        Flag(
-            "capture_jax_trace", "bool", False, "Record a trace for the JAX profiler."
-        ),
-    ),
-}
 
 
 def main(argv: Sequence[str]) -> int:
@@ -174,68 +42,6 @@ def main(argv: Sequence[str]) -> int:
             file=sys.stderr,
         )
         return 1
-
-
-def parse(argv: Sequence[str]) -> dict[str, Any]:
-    """Returns flag -> value, and 'help' -> True where help was asked for.
-
-    Raises:
-      UsageError: unknown flag, impossible value or stray argument.
-    """
-    values = flags.FlagValues()
-    for flag in (flag for group in FLAGS.values() for flag in group):
-        _define(flag, values)
-    if any(word in ("-h", "--help", "-help", "--helpfull") for word in argv[1:]):
-        return {"help": True}
-    try:
-        rest = values(list(argv))
-    except flags.Error as error:
-        raise UsageError(f"{error}. --help lists the flags.") from error
-    if rest[1:]:
-        raise UsageError(
-            f"Found {rest[1]!r}, which belongs to no flag; write --name=value."
-        )
-    return {name: values[name].value for name in values}
-
-
-def _define(flag: Flag, values: flags.FlagValues) -> None:
-    if "|" in flag.kind:
-        choices = flag.kind.split("|")
-        flags.DEFINE_enum(
-            flag.name, flag.default, choices, flag.help, flag_values=values
-        )
-    else:
-        define = getattr(flags, f"DEFINE_{flag.kind}")
-        define(flag.name, flag.default, flag.help, flag_values=values)
-
-
-def usage() -> str:
-    """Returns the text of --help, grouped."""
-    lines = [
-        "Train a workload with a training algorithm, on the clock, until a validation",
-        "target is reached.",
-        "",
-        "  python submission_runner.py --workload=imagenet_resnet",
-    ]
-    for group, rows in FLAGS.items():
-        lines += ["", f"{group}:"]
-        for flag in rows:
-            kind = "" if flag.kind == "bool" else f"={_placeholder(flag)}"
-            negatable = "[no]" if flag.kind == "bool" and flag.name != "list" else ""
-            default = "" if flag.default in (None, False, "") else _shown(flag.default)
-            lines.append(f"  --{negatable}{flag.name}{kind}{default}")
-            lines += textwrap.wrap(
-                flag.help, 78, initial_indent=" " * 8, subsequent_indent=" " * 8
-            )
-    return "\n".join(lines)
-
-
-def _placeholder(flag: Flag) -> str:
-    return flag.kind if "|" in flag.kind else {"integer": "N"}.get(flag.kind, "TEXT")
-
-
-def _shown(default: Any) -> str:
-    return f"  (default: {str(default).lower() if default is True else default})"
 
 
 def listing() -> str:

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from algorithmic_efficiency import evaluation, losses, params, spec
-from algorithmic_efficiency.backends.base import Backend
+from algorithmic_efficiency.backends.base import Backend, Pass
 from algorithmic_efficiency.data import Dataset, Folders, train_batches
 from algorithmic_efficiency.errors import DataError
 from algorithmic_efficiency.metrics import METRICS
+from algorithmic_efficiency.nn.batch_norm import resolve
 
 
 class Workload:
@@ -115,20 +116,22 @@ class Workload:
         Raises:
           ValueError: mode is EVAL and update_batch_norm is True.
         """
-        options = {}
-        if dropout_rate is not None and "dropout_rate" in self.definition.model:
-            options["dropout_rate"] = dropout_rate
-        return self._backend.model_fn(
-            self._model,
-            params,
-            augmented_and_preprocessed_input_batch,
-            model_state,
-            mode,
-            rng,
-            update_batch_norm=update_batch_norm,
-            use_running_average_bn=use_running_average_bn,
-            options=options,
+        use_running_average, update = resolve(
+            mode, update_batch_norm, use_running_average_bn
         )
+        takes_dropout = dropout_rate is not None and "dropout_rate" in self.model
+        how = Pass(
+            train=mode is spec.ForwardPassMode.TRAIN,
+            use_running_average=use_running_average,
+            update=update,
+            rng=rng,
+            options={"dropout_rate": dropout_rate} if takes_dropout else {},
+        )
+        batch = augmented_and_preprocessed_input_batch
+        outputs, new_state = self._backend.forward(
+            self._model, params, batch, model_state, how
+        )
+        return outputs, new_state
 
     def recalibrate(
         self,

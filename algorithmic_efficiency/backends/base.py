@@ -4,6 +4,7 @@ Devices, placement, sharding, compilation, the device barrier before the clock i
 and the bytes of a checkpoint are the business of a backend.
 """
 
+import dataclasses
 import importlib
 import importlib.util
 from collections.abc import Iterable, Mapping
@@ -13,11 +14,33 @@ from typing import Any, Protocol
 from algorithmic_efficiency.backends import tuning_cpu
 from algorithmic_efficiency.errors import UsageError
 from algorithmic_efficiency.losses import Ops
-from algorithmic_efficiency.spec import Definition, ForwardPassMode
+from algorithmic_efficiency.spec import Definition
 
 FRAMEWORKS = ("pytorch", "jax")
 # Framework -> the module that must be importable.
 _MODULES = {"pytorch": "torch", "jax": "jax"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Pass:
+    """How a forward pass is made; the first three are independent switches.
+
+    Attributes:
+      train: dropout is on, and PyTorch records gradients.
+      use_running_average: batch norm normalises with running statistics.
+      update: running statistics move.
+      rng: for dropout.
+      options: further arguments of the model, such as dropout_rate.
+    """
+
+    train: bool
+    use_running_average: bool
+    update: bool
+    rng: Any = None
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+EVALUATION = Pass(train=False, use_running_average=True, update=False)
 
 
 class Backend(Protocol):
@@ -46,18 +69,8 @@ class Backend(Protocol):
     def tree(self, function: Any, shapes: Mapping[str, Any]) -> Any:
         """Returns function(name, shape) in the framework's form of parameters."""
 
-    def model_fn(
-        self,
-        model: Any,
-        params: Any,
-        batch: Mapping[str, Any],
-        model_state: Any,
-        mode: ForwardPassMode,
-        rng: Any,
-        *,
-        update_batch_norm: bool,
-        use_running_average_bn: bool | None,
-        options: Mapping[str, Any],
+    def forward(
+        self, model: Any, params: Any, batch: Any, model_state: Any, how: "Pass"
     ) -> tuple[Any, Any]:
         """Returns (outputs, new model state)."""
 

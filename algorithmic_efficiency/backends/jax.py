@@ -14,11 +14,10 @@ from flax import serialization
 
 from algorithmic_efficiency import jax_sharding_utils
 from algorithmic_efficiency import params as parameters
-from algorithmic_efficiency.backends.base import import_model
+from algorithmic_efficiency.backends.base import Pass, import_model
 from algorithmic_efficiency.errors import StorageError
-from algorithmic_efficiency.nn.batch_norm import resolve
 from algorithmic_efficiency.nn.batch_norm.jax import recalibrate
-from algorithmic_efficiency.spec import Definition, Field, ForwardPassMode
+from algorithmic_efficiency.spec import Definition, Field
 
 # What is part of a checkpoint; other leaves of an optimizer state, such as functions,
 # come from the fresh initialisation.
@@ -100,34 +99,20 @@ class JaxBackend:
             {name: function(name, shape) for name, shape in shapes.items()}
         )
 
-    def model_fn(
-        self,
-        model: Any,
-        params: Any,
-        batch: Mapping[str, Any],
-        model_state: Any,
-        mode: ForwardPassMode,
-        rng: Any,
-        *,
-        update_batch_norm: bool,
-        use_running_average_bn: bool | None,
-        options: Mapping[str, Any],
+    def forward(
+        self, model: Any, params: Any, batch: Any, model_state: Any, how: Pass
     ) -> tuple[Any, Any]:
         """Returns (outputs, new state); the very same state where nothing moves."""
-        use_running_average, update = resolve(
-            mode, update_batch_norm, use_running_average_bn
-        )
-        train = mode is ForwardPassMode.TRAIN
-        moves = update and bool(model_state)
+        moves = how.update and bool(model_state)
         result = model.apply(
             {"params": params, **(model_state or {})},
             batch["inputs"],
             weights=batch.get("weights"),
-            train=train,
-            use_running_average=use_running_average,
-            rngs={"dropout": rng} if train and rng is not None else None,
+            train=how.train,
+            use_running_average=how.use_running_average,
+            rngs={"dropout": how.rng} if how.train and how.rng is not None else None,
             mutable=["batch_stats"] if moves else False,
-            **options,
+            **how.options,
         )
         if not moves:
             return result, model_state

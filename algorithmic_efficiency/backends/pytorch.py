@@ -12,12 +12,11 @@ from torch import nn
 from torch.nn import functional as F
 
 from algorithmic_efficiency import params as parameters
-from algorithmic_efficiency.backends.base import import_model
+from algorithmic_efficiency.backends.base import EVALUATION, Pass, import_model
 from algorithmic_efficiency.errors import StorageError
-from algorithmic_efficiency.nn.batch_norm import resolve
 from algorithmic_efficiency.nn.batch_norm.moments import recalibrate
 from algorithmic_efficiency.nn.batch_norm.pytorch import batch_norm_mode
-from algorithmic_efficiency.spec import Definition, Field, ForwardPassMode
+from algorithmic_efficiency.spec import Definition, Field
 
 
 def make(*, compile_models: bool | None = None) -> "PyTorchBackend":
@@ -102,34 +101,22 @@ class PyTorchBackend:
         """Returns {name: function(name, shape)}."""
         return {name: function(name, shape) for name, shape in shapes.items()}
 
-    def model_fn(
-        self,
-        model: Any,
-        params: Any,
-        batch: Mapping[str, Any],
-        model_state: Any,
-        mode: ForwardPassMode,
-        rng: Any,
-        *,
-        update_batch_norm: bool,
-        use_running_average_bn: bool | None,
-        options: Mapping[str, Any],
+    def forward(
+        self, model: Any, params: Any, batch: Any, model_state: Any, how: Pass
     ) -> tuple[Any, Any]:
         """Returns (outputs, None); the running statistics are the module's buffers."""
-        del model, rng
-        use_running_average, update = resolve(
-            mode, update_batch_norm, use_running_average_bn
-        )
-        train = mode is ForwardPassMode.TRAIN
-        params.train(train)
+        del model
+        params.train(how.train)
         with (
-            contextlib.nullcontext() if train else torch.no_grad(),
+            contextlib.nullcontext() if how.train else torch.no_grad(),
             batch_norm_mode(
-                params, update=update, use_running_average=use_running_average
+                params,
+                update=how.update,
+                use_running_average=how.use_running_average,
             ),
         ):
-            outputs = params(batch["inputs"], _mask(batch.get("weights")), **options)
-        return outputs, model_state
+            mask = _mask(batch.get("weights"))
+            return params(batch["inputs"], mask, **how.options), model_state
 
     def recalibrate(
         self, model: Any, params: Any, model_state: Any, batches: Iterable[Any]
@@ -145,17 +132,7 @@ class PyTorchBackend:
 
     def predict(self, model: Any, params: Any, model_state: Any, batch: Any) -> Any:
         """Returns the outputs with running statistics, as NumPy."""
-        outputs, _ = self.model_fn(
-            model,
-            params,
-            batch,
-            model_state,
-            ForwardPassMode.EVAL,
-            None,
-            update_batch_norm=False,
-            use_running_average_bn=None,
-            options={},
-        )
+        outputs, _ = self.forward(model, params, batch, model_state, EVALUATION)
         if isinstance(outputs, tuple):
             return tuple(x.float().cpu().numpy() for x in outputs)
         return outputs.float().cpu().numpy()

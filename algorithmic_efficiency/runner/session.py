@@ -1,10 +1,8 @@
 """One trial from its folder to its record: sets the pieces up and runs the loop."""
 
 import contextlib
-import fcntl
 import json
 import math
-import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +15,7 @@ from algorithmic_efficiency.metrics import METRICS
 from algorithmic_efficiency.runner import checkpoint, curves, metadata, records, tuning
 from algorithmic_efficiency.runner.clock import Clock
 from algorithmic_efficiency.runner.config import RunConfig
+from algorithmic_efficiency.runner.folder import empty, locked
 from algorithmic_efficiency.runner.progress import ProgressLine
 from algorithmic_efficiency.runner.recorder import Recorder
 from algorithmic_efficiency.runner.trainer import Trainer
@@ -57,7 +56,7 @@ class Session:
 
     def run(self) -> None:
         """Runs the trial, unless it has been run to its end before."""
-        with _locked(self.folder):
+        with locked(self.folder):
             if self.config.resume:
                 if self._finished():
                     print(f"{self.folder} is finished already.", file=sys.stderr)
@@ -66,7 +65,7 @@ class Session:
                 if hparams.is_file():
                     self.point = json.loads(hparams.read_text())
             elif self.config.overwrite:
-                _empty(self.folder)
+                empty(self.folder)
             with self.opened() as trainer:
                 self._train(trainer)
 
@@ -119,6 +118,12 @@ class Session:
             line.close()
         self._write_end(trainer, progress, clock, (status, reason))
         self._summarise(progress, clock, line, f"{status} ({reason})")
+        if self.config.profile:
+            steps = max(progress.step, 1)
+            for part, seconds in trainer.seconds_in.items():
+                line.say(
+                    f"{part}: {seconds:.2f} s, {seconds / steps * 1e3:.2f} ms a step"
+                )
 
     def _restore(self, trainer: Trainer) -> tuple[Progress, Clock, int]:
         found = checkpoint.existing(self.folder) if self.config.resume else []
@@ -245,41 +250,6 @@ class Session:
             f"Peak memory {peak:.2f} GiB."
         )
         line.say(f"Records: {self.folder}")
-
-
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Keeps a second process out of a trial's folder."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        file = (folder / ".lock").open("w")
-    except OSError as error:
-        raise StorageError(
-            f"{folder} cannot be written ({error.strerror}). Give a folder of yours "
-            "with --experiment_dir."
-        ) from error
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise UsageError(
-                f"Another process is running in {folder}. Wait for it, or give another "
-                "--experiment_name."
-            ) from error
-        try:
-            yield
-        finally:
-            if [path.name for path in folder.iterdir()] == [".lock"]:
-                shutil.rmtree(folder)  # nothing was run, so the name is free again
-
-
-def _empty(folder: Path) -> None:
-    """Deletes the records of an earlier run, but not the lock that we hold."""
-    for path in folder.iterdir():
-        if path.is_dir():
-            shutil.rmtree(path)
-        elif path.name != ".lock":
-            path.unlink()
 
 
 def submission_name(config: RunConfig) -> str:

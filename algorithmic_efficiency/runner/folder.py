@@ -1,0 +1,44 @@
+"""A trial's folder: one process at a time, and emptied only when asked."""
+
+import contextlib
+import fcntl
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from algorithmic_efficiency.errors import StorageError, UsageError
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keeps a second process out of a trial's folder."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = (folder / ".lock").open("w")
+    except OSError as error:
+        raise StorageError(
+            f"{folder} cannot be written ({error.strerror}). Give a folder of yours "
+            "with --experiment_dir."
+        ) from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise UsageError(
+                f"Another process is running in {folder}. Wait for it, or give another "
+                "--experiment_name."
+            ) from error
+        try:
+            yield
+        finally:
+            if [path.name for path in folder.iterdir()] == [".lock"]:
+                shutil.rmtree(folder)  # nothing was run, so the name is free again
+
+
+def empty(folder: Path) -> None:
+    """Deletes the records of an earlier run, but not the lock that we hold."""
+    for path in folder.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name != ".lock":
+            path.unlink()
