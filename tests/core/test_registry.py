@@ -67,7 +67,6 @@ def test_published_constants(name):
         "stage_sizes": (3, 4, 6, 3),
         "width": 64,
         "activation": activation,
-        "stem": "imagenet",
     }
     arguments = definition.data_arguments
     assert (arguments["image_size"], arguments["resize_size"]) == (224, 256)

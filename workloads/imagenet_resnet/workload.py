@@ -71,8 +71,6 @@ MINI_CHANGES = {
         "resize_size": 54,
         "area": (0.6, 1.0),
     },
-    "validation_target_value": 0.80,
-    "test_target_value": 0.78,
     "num_train_examples": 4_000,
     "num_eval_train_examples": 1_000,
     "num_validation_examples": 1_000,
@@ -104,12 +102,16 @@ FULL = variants(
         },
     },
 )
-# Full-scale name -> targets of its mini twin.
+# Full-scale name -> (validation target, test target) of its mini twin.
 MINI_TARGETS = {
-    name: {"validation_target_value": 0.856, "test_target_value": 0.846}
-    for name in FULL
+    "imagenet_resnet": (0.856, 0.846),
+    "imagenet_resnet_silu": (0.877, 0.875),
+    "imagenet_resnet_gelu": (0.893, 0.889),
+    "imagenet_resnet_large_bn_init": (0.846, 0.832),
 }
 MINI = {}
 for _name, _full in FULL.items():
-    MINI.update(variants(_full, {"mini": {**MINI_CHANGES, **MINI_TARGETS[_name]}}))
+    _validation, _test = MINI_TARGETS[_name]
+    _targets = {"validation_target_value": _validation, "test_target_value": _test}
+    MINI |= variants(_full, {"mini": {**MINI_CHANGES, **_targets}})
 WORKLOADS = {**FULL, **MINI}
