@@ -76,7 +76,7 @@ MINI_CHANGES = {
     "num_validation_examples": 1_000,
     "num_test_examples": 1_000,
     "eval_batch_size": 250,
-    "max_allowed_runtime_sec": 180,
+    "max_allowed_runtime_sec": 240,
     "eval_period_time_sec": 5,
     "step_hint": 600,
     "default_batch_size": 128,
