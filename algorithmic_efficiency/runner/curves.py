@@ -29,14 +29,13 @@ def draw(path: Path, definition: Definition, title: str, progress: Progress) -> 
             axes.plot(times, values, "o-", ms=4, lw=wide, color=color, label=prefix)
     target = definition.validation_target_value
     axes.axhline(target, color=_TARGET, ls="--", lw=1.2)
-    arrow = "≥" if METRICS[name].maximize else "≤"
+    sign = ">" if METRICS[name].maximize else "<"
     axes.annotate(
-        f"validation target {arrow} {target:g}",
-        (0.995, target),
+        f"validation target: {sign} {target:g}",
+        (0.01, target),
         xycoords=("axes fraction", "data"),
         xytext=(0, 4),
         textcoords="offset points",
-        ha="right",
         color=_TARGET,
     )
     if math.isfinite(progress.score):
