@@ -15,6 +15,20 @@ from algorithmic_efficiency.flags import parse, usage
 if TYPE_CHECKING:
     from algorithmic_efficiency.runner.config import RunConfig
 
+# Flags that RunConfig takes as they are, under the same name.
+_UNCHANGED = (
+    "max_global_steps",
+    "overwrite",
+    "skip_evals",
+    "save_checkpoints",
+    "save_intermediate_checkpoints",
+    "torch_compile",
+    "use_tensorboard",
+    "use_wandb",
+    "profile",
+    "capture_jax_trace",
+)
+
 
 def main(argv: Sequence[str]) -> int:
     """Runs the command; returns 0 (ended by the rules), 2 (user's mistake) or 1.
@@ -81,23 +95,15 @@ def make_config(values: Mapping[str, Any]) -> "RunConfig":
     _check_framework_flags(values, framework)
     folder, seed = _experiment(values, f"{workload}_{framework}")
     points = _points(values, path, seeds.integer(seed, "search space"))
-    first = values["hparam_start_index"] or 0
-    end = len(points)
-    if values["hparam_end_index"] is not None:
-        end = min(end, values["hparam_end_index"])
-    if not 0 <= first < end:
-        raise UsageError(
-            f"No trial lies between --hparam_start_index={first} and "
-            f"--hparam_end_index={end}; there are {len(points)} trials, from 0."
-        )
+    trials = _trials(values, len(points))
     return RunConfig(
         workload=workload,
         framework=framework,
         submission_path=path,
         ruleset=values["tuning_ruleset"],
         points=tuple(points),
-        first_trial=first,
-        end_trial=end,
+        first_trial=trials.start,
+        end_trial=trials.stop,
         studies=_at_least_one(values, "num_studies"),
         folder=folder,
         folders=folders,
@@ -106,21 +112,7 @@ def make_config(values: Mapping[str, Any]) -> "RunConfig":
         resume=values["resume_last_run"],
         num_workers=_workers(values["num_workers"], workload),
         eval_num_workers=values["pytorch_eval_num_workers"],
-        **{
-            name: values[name]
-            for name in (
-                "max_global_steps",
-                "overwrite",
-                "skip_evals",
-                "save_checkpoints",
-                "save_intermediate_checkpoints",
-                "torch_compile",
-                "use_tensorboard",
-                "use_wandb",
-                "profile",
-                "capture_jax_trace",
-            )
-        },
+        **{name: values[name] for name in _UNCHANGED},
     )
 
 
@@ -235,6 +227,18 @@ def _points(
                 "--tuning_ruleset=self."
             )
     return [*tuning.points(tuning.read(space), trials, seed)]
+
+
+def _trials(values: Mapping[str, Any], count: int) -> range:
+    """Returns the indices of the trials to run, of `count` that there are."""
+    first, end = values["hparam_start_index"] or 0, values["hparam_end_index"]
+    end = count if end is None else min(count, end)
+    if not 0 <= first < end:
+        raise UsageError(
+            f"No trial lies between --hparam_start_index={first} and "
+            f"--hparam_end_index={end}; there are {count} trials, from 0."
+        )
+    return range(first, end)
 
 
 def _experiment(values: Mapping[str, Any], runs: str) -> tuple[Path, int]:
