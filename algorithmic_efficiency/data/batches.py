@@ -164,7 +164,8 @@ class _Finish:
 
     def __call__(self, collated: tuple[Fields, Bad]) -> tuple[Batch, Bad]:
         fields, bad = collated
-        real = len(next(iter(fields.values())))
+        first = next(iter(fields.values()))
+        real = len(first[0] if isinstance(first, tuple) else first)
         batch = self.dataset.finish(fields)
         batch["weights"] = np.ones(real, np.float32)
         if real < self.batch_size:
@@ -172,6 +173,8 @@ class _Finish:
         return {name: _owned(value) for name, value in batch.items()}, bad
 
     def _pad(self, value: Any) -> Any:
+        if isinstance(value, tuple):
+            return tuple(map(self._pad, value))
         missing = self.batch_size - len(value)
         return np.concatenate(
             [value, np.zeros_like(value, shape=(missing, *value.shape[1:]))]
@@ -180,6 +183,8 @@ class _Finish:
 
 def _owned(value: Any) -> Any:
     """Copies what still lies in the memory that a worker process shares with us."""
+    if isinstance(value, tuple):
+        return tuple(map(_owned, value))
     return value if type(value) is np.ndarray else np.array(value)
 
 
@@ -187,9 +192,16 @@ def _collate(elements: Sequence[tuple[Fields, Bad]]) -> tuple[Fields, Bad]:
     """Stacks the arrays of some elements and joins their lists of bad examples."""
     names = elements[0][0]
     fields = {
-        name: np.stack([element[name] for element, _ in elements]) for name in names
+        name: _stack([element[name] for element, _ in elements]) for name in names
     }
     return fields, tuple(row for _, bad in elements for row in bad)
+
+
+def _stack(values: Sequence[Any]) -> Any:
+    """Stacks arrays; of tuples of arrays, all the first, all the second, and so on."""
+    if isinstance(values[0], tuple):
+        return tuple(map(_stack, zip(*values, strict=True)))
+    return np.stack(values)
 
 
 def _background(batches: Any, finish: _Finish, workers: int) -> Any:

@@ -1,16 +1,15 @@
 """One split of a workload's data, opened but not yet read."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from algorithmic_efficiency.errors import AlgoPerfError
 
-Fields = dict[str, NDArray[Any]]
+Fields = dict[str, Any]  # name -> NumPy array or tuple of NumPy arrays
 
 
 class Examples(Protocol):
@@ -42,6 +41,7 @@ class Folders:
 
     data_dir: Path
     imagenet_v2_data_dir: Path | None = None
+    librispeech_tokenizer_vocab_path: Path | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,11 +54,13 @@ class Dataset:
         where a generator is given (training), and raises `BadExample`.
       finish: works on a whole batch of such arrays at once, for example normalises;
         it runs in the background, beside the training.
+      detokenise: turns sequences of token numbers into texts, where targets are texts.
     """
 
     examples: Examples
     element: Callable[[Any, np.random.Generator | None], Fields]
     finish: Callable[[Fields], Fields]
+    detokenise: Callable[[Sequence[list[int]]], list[str]] | None = None
 
 
 class Subset:

@@ -133,6 +133,44 @@ def test_evaluation_with_workers_is_the_same_and_fails_the_same():
             list(eval_batches(numbers(90, broken=(7,)), 20, workers=workers))
 
 
+@dataclasses.dataclass(frozen=True)
+class Sound:
+    """An element whose entries are tuples of arrays, as speech has."""
+
+    def __call__(self, number, rng):
+        sound = np.full(4, number, np.float32)
+        if rng is not None:
+            sound += rng.integers(0, 1000, 4)
+        padded = np.arange(4) >= number % 5
+        tokens = np.asarray([number], np.int32)
+        return {"inputs": (sound, padded.astype(np.float32)), "targets": (tokens,)}
+
+
+def shorten(batch):
+    return {**batch, "inputs": tuple(array[:, :3] for array in batch["inputs"])}
+
+
+def test_entries_may_be_tuples_of_arrays():
+    dataset = Dataset(range(9), Sound(), shorten)
+    batches = list(eval_batches(dataset, 4))
+    sound, padded = (
+        np.concatenate([b["inputs"][k] for b in batches]) for k in range(2)
+    )
+    assert sound.shape == (12, 3) and sound[:, 2].tolist() == [*range(9), 0, 0, 0]
+    assert padded[:6].sum(1).tolist() == [3, 2, 1, 0, 0, 3]
+    assert padded[9:].tolist() == np.zeros((3, 3)).tolist()
+    tokens = np.concatenate([b["targets"][0] for b in batches])
+    assert tokens.ravel().tolist() == [*range(9), 0, 0, 0]
+    assert [b["weights"].sum() for b in batches] == [4, 4, 1]
+    expected = take(train_batches(dataset, 4, seed=1), 3)
+    found = take(train_batches(dataset, 4, seed=1, workers=1), 3)
+    for batch, wanted in zip(found, expected, strict=True):
+        for name in ("inputs", "targets"):
+            for array, right in zip(batch[name], wanted[name], strict=True):
+                assert type(array) is np.ndarray and array.dtype == right.dtype
+                np.testing.assert_array_equal(array, right)
+
+
 def test_bad_example_is_replaced_by_the_next_readable_one():
     stream = train_batches(numbers(3000, broken=(41, 42)), 1000, seed=0)
     batches = take(stream, 3)
