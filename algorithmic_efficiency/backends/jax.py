@@ -56,9 +56,25 @@ class JaxOps:
         """Returns x where mask is not 0, and 0 elsewhere."""
         return jnp.where(mask != 0, x, 0)
 
-    def count(self, x: jax.Array, like: jax.Array) -> jax.Array:
-        """Returns the number of examples in x."""
-        return jnp.asarray(x.shape[0], like.dtype)
+    def ones_like(self, x: jax.Array) -> jax.Array:
+        """Returns ones in the shape and dtype of x."""
+        return jnp.ones_like(x)
+
+    def argmax(self, x: jax.Array) -> jax.Array:
+        """Returns the place of the largest entry along the last axis."""
+        return jnp.argmax(x, -1)
+
+    def ctc(
+        self,
+        logits: jax.Array,
+        paddings: jax.Array,
+        labels: jax.Array,
+        label_paddings: jax.Array,
+    ) -> jax.Array:
+        """Returns the CTC loss of each example, [B]."""
+        labels = labels.astype(jnp.int32)
+        loss: jax.Array = optax.ctc_loss(logits, paddings, labels, label_paddings)
+        return loss
 
 
 class JaxBackend:

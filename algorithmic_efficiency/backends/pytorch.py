@@ -58,9 +58,29 @@ class TorchOps:
         """Returns x where mask is not 0, and 0 elsewhere."""
         return torch.where(mask != 0, x, 0)
 
-    def count(self, x: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
-        """Returns the number of examples in x."""
-        return torch.tensor(float(x.shape[0]), dtype=like.dtype, device=like.device)
+    def ones_like(self, x: torch.Tensor) -> torch.Tensor:
+        """Returns ones in the shape and dtype of x."""
+        return torch.ones_like(x)
+
+    def argmax(self, x: torch.Tensor) -> torch.Tensor:
+        """Returns the place of the largest entry along the last axis."""
+        return x.argmax(-1)
+
+    def ctc(
+        self,
+        logits: torch.Tensor,
+        paddings: torch.Tensor,
+        labels: torch.Tensor,
+        label_paddings: torch.Tensor,
+    ) -> torch.Tensor:
+        """Returns the CTC loss of each example, [B]."""
+        return F.ctc_loss(
+            F.log_softmax(logits, -1).transpose(0, 1),
+            labels.long(),
+            (paddings == 0).sum(-1),
+            (label_paddings == 0).sum(-1),
+            reduction="none",
+        )
 
 
 class PyTorchBackend:
