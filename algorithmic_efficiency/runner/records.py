@@ -10,39 +10,27 @@ import csv
 import io
 import json
 import math
-import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from algorithmic_efficiency.errors import StorageError
+from algorithmic_efficiency import files
 
 Row = dict[str, Any]
 
 
-@contextlib.contextmanager
-def atomic(path: Path) -> Iterator[Path]:
+def atomic(path: Path) -> contextlib.AbstractContextManager[Path]:
     """Gives a temporary path to write to, and renames it to `path` at the end.
 
     Raises:
       StorageError: the disk is full or the folder cannot be written; what was at
         `path` before is still there.
     """
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        yield temporary
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        raise StorageError(
-            f"{path} could not be written ({error.strerror or error}). What was saved "
-            "before is intact: make room or grant access, then go on with "
-            "--resume_last_run."
-        ) from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
+    advice = (
+        "What was saved before is intact: make room or grant access, then go on with "
+        "--resume_last_run."
+    )
+    return files.atomic(path, advice)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -8,21 +8,17 @@ constants below; a change of any of them makes a new folder.
 
 import dataclasses
 import hashlib
-import shutil
 import sys
-import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
 
-from algorithmic_efficiency.errors import StorageError
+from algorithmic_efficiency.files import make_folder
 from workloads._imagenet.outlines import OUTLINES
 
 VERSION = 2  # raise it where the drawing changes and no constant does
 SEED = 20_250_101
 COUNTS = {"train": 4_000, "val": 1_000, "test": 1_000}
-_STALE_SECONDS = 3_600
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,22 +81,9 @@ def prepare(
         f"Drawing {sum(counts.values()):,} mini images into {folder} (once, seconds).",
         file=sys.stderr,
     )
-    partial = None
-    try:
-        data_dir.mkdir(parents=True, exist_ok=True)
-        _remove_stale(data_dir, folder.name)
-        partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=data_dir))
-        _draw_splits(partial, difficulty, counts)
-        partial.chmod(0o755)
-        _publish(partial, folder)
-    except OSError as error:
-        raise StorageError(
-            f"The mini images cannot be written to {data_dir}: {error.strerror}. "
-            "Choose a folder with 50 MB of free space by --data_dir."
-        ) from error
-    finally:
-        if partial is not None:
-            shutil.rmtree(partial, ignore_errors=True)
+    make_folder(
+        folder, lambda made: _draw_splits(made, difficulty, counts), "mini images", 50
+    )
     return folder
 
 
@@ -124,20 +107,3 @@ def _draw_splits(folder: Path, difficulty: Difficulty, counts: dict[str, int]) -
             rng = np.random.default_rng((SEED, number, index))
             path = folder / split / name / f"{index:05d}.JPEG"
             path.write_bytes(painter.jpeg(name, rng))
-
-
-def _publish(partial: Path, folder: Path) -> None:
-    """Gives the whole data set its final name, or leaves the one that is there."""
-    try:
-        partial.rename(folder)
-    except OSError:
-        if not folder.is_dir():
-            raise
-
-
-def _remove_stale(data_dir: Path, name: str) -> None:
-    """Removes what processes left that were killed while they drew."""
-    oldest = time.time() - _STALE_SECONDS
-    for path in data_dir.glob(f".{name}.*"):
-        if path.stat().st_mtime < oldest:
-            shutil.rmtree(path, ignore_errors=True)

@@ -1,0 +1,91 @@
+"""Files and folders that appear whole or not at all, whoever is killed half-way."""
+
+import contextlib
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from algorithmic_efficiency.errors import StorageError
+
+_STALE_SECONDS = 3_600
+
+
+@contextlib.contextmanager
+def atomic(path: Path, advice: str) -> Iterator[Path]:
+    """Gives a temporary path to write to, and renames it to `path` at the end.
+
+    Args:
+      path: the file; what was there before stays until the new one is whole.
+      advice: the sentence that an error ends with.
+
+    Raises:
+      StorageError: the disk is full or the folder cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        yield temporary
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        raise StorageError(
+            f"{path} could not be written ({error.strerror or error}). {advice}"
+        ) from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def make_folder(
+    folder: Path, fill: Callable[[Path], None], what: str, megabytes: int
+) -> None:
+    """Makes a folder by `fill`, under another name that is changed when it is whole.
+
+    A folder under the final name is complete, whoever was stopped half-way or made it
+    at the same time; where one is there already at the end, it stays.
+
+    Args:
+      folder: the final name; what is needed above it is made too.
+      fill: writes everything into the folder that it is given.
+      what: is made, in the plural, for an error.
+      megabytes: of space that it takes.
+
+    Raises:
+      StorageError: the folder cannot be written or the disk is full.
+    """
+    parent, partial = folder.parent, None
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        _remove_stale(parent, folder.name)
+        partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=parent))
+        fill(partial)
+        partial.chmod(0o755)
+        _publish(partial, folder)
+    except OSError as error:
+        raise StorageError(
+            f"The {what} cannot be written to {parent}: {error.strerror}. "
+            f"Choose a folder with {megabytes} MB of free space by --data_dir."
+        ) from error
+    finally:
+        if partial is not None:
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+def _publish(partial: Path, folder: Path) -> None:
+    """Gives the whole folder its final name, or leaves the one that is there."""
+    try:
+        partial.rename(folder)
+    except OSError:
+        if not folder.is_dir():
+            raise
+
+
+def _remove_stale(parent: Path, name: str) -> None:
+    """Removes what processes left that were killed while they made the folder."""
+    oldest = time.time() - _STALE_SECONDS
+    for path in parent.glob(f".{name}.*"):
+        if path.stat().st_mtime < oldest:
+            shutil.rmtree(path, ignore_errors=True)
