@@ -1,0 +1,91 @@
+"""Finds and opens the splits of a speech workload, at full and at mini scale."""
+
+from pathlib import Path
+
+from algorithmic_efficiency.data import Dataset, Examples, Folders, Subset
+from algorithmic_efficiency.errors import DataError
+from algorithmic_efficiency.spec import Definition
+from workloads._librispeech import index, layout, mini
+from workloads._librispeech.reading import Element, Finish
+from workloads._librispeech.tokenizer import Tokenizer
+
+PREPARE = "python -m datasets.setup librispeech --data_dir=DIR"
+EVAL_TRAIN_SEED = 5_376  # any constant: which training utterances evaluation hears
+
+
+def missing(definition: Definition, folders: Folders) -> str | None:
+    """Says what was not found and where; None when all data are there."""
+    if definition.data_arguments["source"] == "mini":
+        return None
+    root = find_root(folders.data_dir)
+    lost = [s for s in layout.SUBSETS if not index.path_of(root, s).is_file()]
+    if lost:
+        return f"there is no index of LibriSpeech's {', '.join(lost)} split in {root}"
+    path = _tokenizer_path(folders, root)
+    return None if path.is_file() else f"there is no tokenizer {path}"
+
+
+def find_root(data_dir: Path) -> Path:
+    """Returns the folder of the subsets, in `data_dir` or in `LibriSpeech` below it."""
+    first = layout.SUBSETS["train"][0]
+    return data_dir if (data_dir / first).is_dir() else data_dir / "LibriSpeech"
+
+
+def open_split(definition: Definition, folders: Folders, split: str) -> Dataset:
+    """Opens a split: 'train', 'eval_train', 'validation' or 'test'.
+
+    'eval_train' is a part of the training utterances that is the same in every run.
+    What is evaluated is sorted by length, the longest first, which saves padding.
+
+    `data_arguments` of the definition are `source` ('librispeech' or 'mini'),
+    `vocabulary_size`, and `buckets`, the lengths in samples that a batch may have.
+
+    Raises:
+      DataError: data are missing, changed since they were indexed, or more or fewer
+        than published; or the tokenizer is another one.
+      StorageError: the mini corpus cannot be written.
+    """
+    arguments = definition.data_arguments
+    if arguments["source"] == "mini":
+        root, subsets = mini.prepare(folders.data_dir), mini.SUBSETS
+    else:
+        root, subsets = find_root(folders.data_dir), layout.SUBSETS
+    part = "train" if split == "eval_train" else split
+    examples: Examples = _indexed(definition, root, subsets, part)
+    if split == "eval_train":
+        count = definition.num_eval_train_examples
+        examples = Subset(examples, count, EVAL_TRAIN_SEED)
+    if split != "train":
+        examples = index.ByLength(examples)
+    tokenizer = Tokenizer(_tokenizer_path(folders, root), arguments["vocabulary_size"])
+    tokenizer.check()
+    sizes = (definition.fields[name][0].shape[0] for name in ("inputs", "targets"))
+    element = Element(tokenizer, *sizes)
+    return Dataset(examples, element, Finish(arguments["buckets"]), tokenizer.decode)
+
+
+def _tokenizer_path(folders: Folders, root: Path) -> Path:
+    return folders.librispeech_tokenizer_vocab_path or root / layout.TOKENIZER
+
+
+def _indexed(
+    definition: Definition, root: Path, subsets: layout.Subsets, split: str
+) -> index.Indexed:
+    """Opens the index of a split; it must be newer than the data, and complete."""
+    path = index.path_of(root, split)
+    examples = index.Indexed(path)
+    changed = index.stale(root, subsets[split], path)
+    if changed is not None:
+        raise DataError(
+            f"The index {path} is older than the data in {changed}; `{PREPARE}` "
+            "writes it anew."
+        )
+    expected = getattr(definition, f"num_{split}_examples")
+    found = len(examples)
+    if not found - examples.unknown <= expected <= found:
+        raise DataError(
+            f"The {split} split of {definition.name} in {root} has {found} utterances, "
+            f"expected {expected}; a score on other data would not be one. `python -m "
+            "datasets.doctor librispeech` says what is missing or broken."
+        )
+    return examples

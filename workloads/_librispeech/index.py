@@ -1,0 +1,219 @@
+"""The index of a split: a line per utterance, so that opening 281,241 of them is quick.
+
+`<root>/index/<split>.tsv` starts with a line of JSON about the whole, then come lines
+of name, path below the root, number of samples and transcript. Utterances that are too
+long are left out, as the benchmark does; those whose length is unknown, because their
+file is damaged, stay in with 0 samples and are met when they are read.
+"""
+
+import dataclasses
+import functools
+import json
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from algorithmic_efficiency.data import BadExample, Examples
+from algorithmic_efficiency.errors import DataError
+from algorithmic_efficiency.files import atomic
+from workloads._librispeech.reading import Utterance, header
+
+MAX_SAMPLES = 320_000  # 20 seconds; longer utterances are left out
+MAX_CHARACTERS = 256  # likewise, of the transcript
+FORMAT = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """What is known of one utterance before it is decoded.
+
+    Attributes:
+      name: for example '103-1240-0000'.
+      path: below the root.
+      samples: 0 where the header is damaged or the file missing.
+      transcript: '' where it is missing.
+      why: what is wrong with it; '' where nothing is.
+    """
+
+    name: str
+    path: str
+    samples: int
+    transcript: str
+    why: str = ""
+
+    @property
+    def fits(self) -> bool:
+        """Whether it is short enough."""
+        short = len(self.transcript) <= MAX_CHARACTERS
+        return short and self.samples <= MAX_SAMPLES
+
+
+class Indexed:
+    """The utterances of a split in the order of the index; it is small to pickle."""
+
+    def __init__(self, path: Path) -> None:
+        """Opens an index.
+
+        Raises:
+          DataError: the file is missing, cut off or of another format.
+        """
+        self._path = path
+        self._root = path.parent.parent
+        try:
+            facts = json.loads(self._data[: self._starts[0]].tobytes())
+            whole = facts["format"] == FORMAT and facts["rows"] == len(self)
+        except (OSError, ValueError, TypeError, KeyError, IndexError) as error:
+            raise DataError(
+                f"The index {path} cannot be read: {error}. {_AGAIN}"
+            ) from error
+        if not whole:
+            raise DataError(
+                f"The index {path} is not whole or of this version. {_AGAIN}"
+            )
+        self.unknown = int(facts["unknown"])  # rows that might not fit, if known
+
+    def __len__(self) -> int:
+        return len(self._starts) - 1
+
+    def __getitem__(self, index: int) -> Utterance:
+        line = self._data[self._starts[index] : self._starts[index + 1] - 1]
+        _, path, samples, transcript = line.tobytes().decode().split("\t")
+        return Utterance(str(self._root / path), int(samples), transcript)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leaves the file behind, so that worker processes map it themselves."""
+        return {k: v for k, v in vars(self).items() if k not in ("_data", "_starts")}
+
+    @functools.cached_property
+    def _data(self) -> np.ndarray:
+        return np.memmap(self._path, np.uint8, "r")
+
+    @functools.cached_property
+    def _starts(self) -> np.ndarray:
+        """Where the lines start, from the second one, and where the file ends."""
+        return np.flatnonzero(self._data == ord("\n")) + 1
+
+
+_AGAIN = "`python -m datasets.setup librispeech` writes it anew."
+
+
+class ByLength:
+    """Utterances with the longest first, so that batches need little padding."""
+
+    def __init__(self, examples: Examples) -> None:
+        """Sorts the numbers of the examples; equal lengths keep their order."""
+        self._examples = examples
+        sizes = [examples[k].samples for k in range(len(examples))]
+        self._order = np.argsort(-np.array(sizes), kind="stable")
+
+    def __len__(self) -> int:
+        return len(self._order)
+
+    def __getitem__(self, index: int) -> Utterance:
+        return self._examples[int(self._order[index])]
+
+
+def path_of(root: Path, split: str) -> Path:
+    """Returns where the index of a split lies."""
+    return root / "index" / f"{split}.tsv"
+
+
+def write(path: Path, rows: Iterable[Row]) -> None:
+    """Writes the index of a split, leaving out what does not fit.
+
+    Raises:
+      StorageError: the file cannot be written.
+    """
+    kept = [row for row in rows if row.fits]
+    unknown = sum(not (row.samples and row.transcript) for row in kept)
+    facts = {"format": FORMAT, "rows": len(kept), "unknown": unknown}
+    lines = (f"{r.name}\t{r.path}\t{r.samples}\t{r.transcript}\n" for r in kept)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with (
+        atomic(path, "The same command goes on from here.") as temporary,
+        temporary.open("w", encoding="utf-8", newline="\n") as file,
+    ):
+        file.write(json.dumps(facts) + "\n")
+        file.writelines(lines)
+
+
+def scan(root: Path, subsets: Sequence[str]) -> Iterator[Row]:
+    """Yields all utterances of some subsets by name, from headers and transcripts.
+
+    An utterance that has a file or a transcript counts, and `why` says what it lacks.
+
+    Raises:
+      DataError: a folder cannot be listed or holds no chapters.
+    """
+    folders = [c for subset in subsets for c in chapters(root / subset)]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for rows in pool.map(lambda folder: list(_chapter(root, folder)), folders):
+            yield from rows
+
+
+def stale(root: Path, subsets: Sequence[str], path: Path) -> Path | None:
+    """Returns a folder that was changed after the index was written, or None."""
+    written = path.stat().st_mtime
+    for subset in subsets:
+        inner = chapters(root / subset)
+        speakers = dict.fromkeys(chapter.parent for chapter in inner)
+        for folder in (root / subset, *speakers, *inner):
+            if folder.stat().st_mtime > written:
+                return folder
+    return None
+
+
+def chapters(subset: Path) -> list[Path]:
+    """Returns the folders `<subset>/<speaker>/<chapter>`, sorted by number."""
+    try:
+        speakers = [Path(s) for s in os.scandir(subset) if s.is_dir()]
+        found = [Path(c) for s in speakers for c in os.scandir(s) if c.is_dir()]
+    except OSError as error:
+        raise DataError(f"The folder {subset} cannot be read: {error}.") from error
+    if not found:
+        raise DataError(
+            f"The folder {subset} has no chapters; expected <speaker>/<chapter>/*.flac."
+        )
+    return sorted(found, key=lambda path: (_number(path.parent), _number(path)))
+
+
+def _number(folder: Path) -> tuple[int, str]:
+    """Sorts folders that are named by number by their number."""
+    return int(folder.name) if folder.name.isdecimal() else 0, folder.name
+
+
+def _chapter(root: Path, folder: Path) -> Iterator[Row]:
+    """Yields the utterances of a chapter by name."""
+    transcripts = read_transcripts(folder)
+    sounds = {path.stem for path in folder.glob("*.flac")}
+    for name in sorted(sounds | transcripts.keys()):
+        path = folder / f"{name}.flac"
+        transcript, size, why = transcripts.get(name, ""), 0, ""
+        try:
+            size = header(path).samples
+        except BadExample as error:
+            why = error.why
+        if not transcript:
+            why = why or "has no transcript beside it"
+        yield Row(name, str(path.relative_to(root)), size, transcript, why)
+
+
+def read_transcripts(folder: Path) -> dict[str, str]:
+    """Returns name -> transcript of a chapter; empty where its file is missing.
+
+    Raises:
+      DataError: the file is not text.
+    """
+    path = folder / f"{folder.parent.name}-{folder.name}.trans.txt"
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} cannot be read: {error}.") from error
+    pairs = (line.partition(" ")[::2] for line in lines)
+    return {name: " ".join(text.split()) for name, text in pairs if name}

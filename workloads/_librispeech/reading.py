@@ -1,0 +1,204 @@
+"""Reads one utterance: FLAC to samples, transcript to token numbers."""
+
+import dataclasses
+import hashlib
+import importlib
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from algorithmic_efficiency.data import BadExample
+from algorithmic_efficiency.data.dataset import Fields
+from workloads._librispeech.tokenizer import Tokenizer
+
+RATE = 16_000  # samples per second, of LibriSpeech
+_HEADER_SIZE = 42  # bytes up to the end of STREAMINFO
+
+
+class Utterance(NamedTuple):
+    """One line of an index.
+
+    Attributes:
+      path: of the FLAC file.
+      samples: that its header counts.
+      transcript: what is said, in capitals; '' where it is missing.
+    """
+
+    path: str
+    samples: int
+    transcript: str
+
+
+class Header(NamedTuple):
+    """What the header of a FLAC file says (RFC 9639, section 8.2)."""
+
+    samples: int
+    rate: int
+    channels: int
+    md5: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Element:
+    """Reads an utterance; nothing is drawn at random, the model augments.
+
+    Attributes:
+      tokenizer: of the transcripts.
+      max_samples: to which sound is padded by zeros.
+      max_tokens: likewise.
+    """
+
+    tokenizer: Tokenizer
+    max_samples: int
+    max_tokens: int
+
+    def __call__(self, utterance: Utterance, rng: np.random.Generator | None) -> Fields:
+        """Returns `inputs` (int16 [max_samples], number of samples) and `targets`.
+
+        `targets` are (int32 [max_tokens], number of tokens), the end of sentence
+        included. They become what the model takes when the batch is finished: whole
+        numbers need a quarter of the room on their way from a worker process.
+
+        Raises:
+          BadExample: the file is damaged, too long or not 16 kHz mono, or the
+            transcript is missing or has other characters than the tokenizer.
+        """
+        del rng
+        tokens = self._tokens(utterance)
+        sound = samples(utterance)
+        return {
+            "inputs": _padded(sound, self.max_samples, np.int16, utterance.path),
+            "targets": _padded(tokens, self.max_tokens, np.int32, utterance.path),
+        }
+
+    def _tokens(self, utterance: Utterance) -> list[int]:
+        if not utterance.transcript:
+            raise BadExample(utterance.path, "has no transcript beside it")
+        unknown = self.tokenizer.unknown(utterance.transcript)
+        if unknown:
+            raise BadExample(
+                utterance.path,
+                f"has {unknown!r} in its transcript, which is not in the tokenizer "
+                f"{self.tokenizer.path}",
+            )
+        return self.tokenizer.encode(utterance.transcript)
+
+
+@dataclasses.dataclass(frozen=True)
+class Finish:
+    """Makes a batch what the model takes, no longer than its sounds need.
+
+    Attributes:
+      buckets: the lengths in samples that a batch may have, ascending. The smallest
+        one that holds the longest sound is taken: with few lengths there are few
+        programs to compile.
+    """
+
+    buckets: tuple[int, ...]
+
+    def __call__(self, fields: Fields) -> Fields:
+        """Returns pairs of float32: [B, T] sound and its padding, tokens and theirs."""
+        (sound, sizes), (tokens, counts) = fields["inputs"], fields["targets"]
+        length = next(bucket for bucket in self.buckets if bucket >= sizes.max())
+        return {
+            "inputs": (sound[:, :length].astype(np.float32), _paddings(sizes, length)),
+            "targets": (tokens.astype(np.float32), _paddings(counts, tokens.shape[1])),
+        }
+
+
+def _padded(values: Any, size: int, dtype: type, name: str) -> tuple[NDArray, NDArray]:
+    if len(values) > size:
+        what = "samples" if dtype is np.int16 else "tokens"
+        raise BadExample(name, f"has {len(values)} {what}, at most {size} fit")
+    padded = np.zeros(size, dtype)
+    padded[: len(values)] = values
+    return padded, np.asarray(len(values), np.int32)
+
+
+def _paddings(sizes: NDArray, length: int) -> NDArray:
+    """Returns float32 [B, length]: 0 up to a row's size, then 1."""
+    return (np.arange(length) >= sizes[:, None]).astype(np.float32)
+
+
+def samples(utterance: Utterance) -> NDArray:
+    """Returns the sound of an utterance, int16.
+
+    Raises:
+      BadExample: the file is not what the index says or cannot be decoded.
+    """
+    path, expected, _ = utterance
+    found = _decoded(path)
+    if len(found) != expected:
+        raise BadExample(
+            path,
+            f"has {len(found)} samples, and {expected} in its index: the file is cut "
+            "off, or the index is older than the file",
+        )
+    return found
+
+
+def _decoded(path: str) -> NDArray:
+    soundfile: Any = importlib.import_module("soundfile")
+    try:
+        with soundfile.SoundFile(path) as file:
+            _check_format(path, file.samplerate, file.channels)
+            sound: NDArray = file.read(dtype="int16")
+    except soundfile.LibsndfileError as error:
+        raise BadExample(path, _reason(path, error.error_string)) from error
+    return sound
+
+
+def header(path: Path) -> Header:
+    """Returns the header of a FLAC file, which takes a hundredth of decoding it.
+
+    Raises:
+      BadExample: it is not the header of a FLAC file of 16 kHz mono, or has no sound.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(_HEADER_SIZE)
+    except OSError as error:
+        raise BadExample(str(path), f"cannot be read: {error.strerror}") from error
+    if len(data) < _HEADER_SIZE or not data.startswith(b"fLaC"):
+        raise BadExample(str(path), _reason(str(path), "is not a FLAC file"))
+    word = int.from_bytes(data[18:26])
+    size, rate, channels = word & (1 << 36) - 1, word >> 44, (word >> 41 & 7) + 1
+    _check_format(str(path), rate, channels)
+    if size == 0:
+        raise BadExample(str(path), "has no sound")
+    return Header(size, rate, channels, data[26:42].hex())
+
+
+def damage(path: Path) -> str:
+    """Decodes a FLAC file and says what is wrong with it; '' where nothing is.
+
+    Every FLAC file holds the MD5 sum of the sound that went into it.
+    """
+    try:
+        told = header(path)
+        sound = _decoded(str(path))
+    except BadExample as error:
+        return error.why
+    if len(sound) != told.samples:
+        return f"is cut off: {len(sound)} of {told.samples} samples"
+    if hashlib.md5(sound.tobytes()).hexdigest() != told.md5:
+        return "does not have the MD5 sum that its header says"
+    return ""
+
+
+def _check_format(path: str, rate: int, channels: int) -> None:
+    if (rate, channels) != (RATE, 1):
+        raise BadExample(
+            path, f"has {rate} Hz and {channels} channels, expected {RATE} Hz and 1"
+        )
+
+
+def _reason(path: str, error: str) -> str:
+    """Says why a file cannot be decoded, in words that help more than the library's."""
+    if not Path(path).exists():
+        return "is not there"
+    if Path(path).stat().st_size == 0:
+        return "is empty"
+    return f"cannot be decoded: {error}"

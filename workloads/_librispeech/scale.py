@@ -1,0 +1,48 @@
+"""What the speech workloads share of their definitions: data at full and mini scale.
+
+Numbers of the full scale are those of AlgoPerf v0.6.
+"""
+
+from typing import Any
+
+from algorithmic_efficiency.spec import Field
+from workloads._librispeech import layout, mini
+
+_SAMPLES, _TOKENS = 320_000, 256
+_MINI_SAMPLES, _MINI_TOKENS = 48_000, 32
+
+
+def _fields(samples: int, tokens: int) -> dict[str, tuple[Field, Field]]:
+    """Returns pairs of values and their padding, 1 where padded."""
+    sound, text = Field((samples,), "float32"), Field((tokens,), "float32")
+    return {"inputs": (sound, sound), "targets": (text, text)}
+
+
+FULL: dict[str, Any] = {
+    "data": "workloads._librispeech.data",
+    "fields": _fields(_SAMPLES, _TOKENS),
+    "data_arguments": {
+        "source": "librispeech",
+        "vocabulary_size": layout.VOCABULARY_SIZE,
+        # 5, 10, 15, 17.5 and 20 seconds: see docs/performance.md.
+        "buckets": (80_000, 160_000, 240_000, 280_000, _SAMPLES),
+    },
+    "num_train_examples": 263_840,
+    "num_eval_train_examples": 5_376,
+    "num_validation_examples": 5_348,
+    "num_test_examples": 2_472,
+    "eval_batch_size": 256,
+}
+MINI: dict[str, Any] = {
+    "fields": _fields(_MINI_SAMPLES, _MINI_TOKENS),
+    "data_arguments": {
+        "source": "mini",
+        "vocabulary_size": mini.VOCABULARY_SIZE,
+        "buckets": (32_000, _MINI_SAMPLES),
+    },
+    "num_train_examples": mini.COUNTS["train"],
+    "num_eval_train_examples": 200,
+    "num_validation_examples": mini.COUNTS["validation"],
+    "num_test_examples": mini.COUNTS["test"],
+    "eval_batch_size": 50,
+}
