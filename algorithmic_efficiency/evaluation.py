@@ -9,13 +9,39 @@ from typing import Any
 
 import numpy as np
 
+from algorithmic_efficiency import losses
 from algorithmic_efficiency.data import Dataset, eval_batches
 from algorithmic_efficiency.errors import EvaluationError
 from algorithmic_efficiency.metrics import METRICS, Batch
-from algorithmic_efficiency.spec import Definition
+from algorithmic_efficiency.spec import Definition, LossType
 
 Open = Callable[[str], Dataset]
 Predict = Callable[[Mapping[str, Any]], Any]
+
+
+def ctc_summary(ops: losses.Ops, batch: Mapping[str, Any], outputs: Any) -> Any:
+    """Returns what the metrics need of (logits [B, T, V], paddings [B, T]).
+
+    Returns:
+      best: the most likely label of each frame [B, T], blank where it is padding.
+      loss, tokens, fits: per example [B]; see `losses`.
+    """
+    targets = batch["targets"]
+    outputs = losses.hide(ops, batch["weights"], outputs)
+    loss = losses.masked_loss(LossType.CTC_LOSS, ops, targets, outputs)
+    return {
+        "best": ops.argmax(outputs[0]) * (outputs[1] == 0),
+        "loss": loss["per_example"],
+        "tokens": losses.tokens(targets, outputs),
+        "fits": losses.fits(targets, outputs),
+    }
+
+
+# Loss type -> what leaves the device, made there from the outputs, where the outputs
+# are too large to travel: at full scale half a gigabyte per batch of speech.
+SUMMARIES: dict[LossType, Callable[[losses.Ops, Mapping[str, Any], Any], Any]] = {
+    LossType.CTC_LOSS: ctc_summary,
+}
 
 
 def splits(definition: Definition) -> dict[str, tuple[str, int]]:
@@ -42,7 +68,8 @@ def evaluate(
     Args:
       definition: the workload.
       open_split: name of a split -> its data set with evaluation preprocessing.
-      predict: NumPy batch -> NumPy outputs of the model in EVAL mode.
+      predict: NumPy batch -> NumPy outputs of the model in EVAL mode, or their summary
+        in `SUMMARIES`.
       batch_size: examples per forward pass; bounds memory and changes no metric.
       workers: processes that read data.
 
@@ -51,30 +78,34 @@ def evaluate(
     """
     results: dict[str, float] = {}
     for prefix, (split, num_examples) in splits(definition).items():
-        batches = eval_batches(open_split(split), batch_size, workers=workers)
-        totals = _sums(definition, predict, batches)
-        counted = totals.pop("num_examples")[0]
+        dataset = open_split(split)
+        batches = eval_batches(dataset, batch_size, workers=workers)
+        counted, sums = _sums(definition, predict, batches, dataset.detokenise)
         if counted != num_examples:
             raise EvaluationError(
-                f"The evaluation of {split} counted {counted:.0f} examples and "
+                f"The evaluation of {split} counted {counted} examples and "
                 f"{definition.name} has {num_examples}. Check the data with "
                 "`python -m datasets.setup`."
             )
-        results[f"{prefix}/num_examples"] = int(counted)
-        for name, (total, weight) in totals.items():
-            results[f"{prefix}/{name}"] = total / weight
+        results[f"{prefix}/num_examples"] = counted
+        for name, (total, weight) in sums.items():
+            average = METRICS[name].average
+            results[f"{prefix}/{name}"] = total / weight if average else total
     return results
 
 
 def _sums(
-    definition: Definition, predict: Predict, batches: Any
-) -> dict[str, tuple[float, float]]:
-    sums = {name: np.zeros(2) for name in (*definition.metrics, "num_examples")}
+    definition: Definition, predict: Predict, batches: Any, detokenise: Any
+) -> tuple[int, dict[str, tuple[float, float]]]:
+    """Returns the number of examples, and (total, weight) of every metric."""
+    counted = 0
+    sums = {name: np.zeros(2) for name in definition.metrics}
     for batch in batches:
-        seen = Batch(predict(batch), batch["targets"], batch["weights"])
-        sums["num_examples"] += (float(np.count_nonzero(batch["weights"])), 0.0)
+        weights = batch["weights"]
+        counted += int(np.count_nonzero(weights))
+        seen = Batch(predict(batch), batch["targets"], weights, detokenise)
         for name in definition.metrics:
             sums[name] += METRICS[name].update(seen, definition.loss_type)
-    return {
+    return counted, {
         name: (float(total), float(weight)) for name, (total, weight) in sums.items()
     }

@@ -215,14 +215,12 @@ class Workload:
         """
         del rng, global_step
         folders = self._folders(data_dir, imagenet_v2_data_dir)
+        summary = evaluation.SUMMARIES.get(self.definition.loss_type)
         return evaluation.evaluate(
             self.definition,
             lambda split: self._open(folders, split),
             lambda batch: self._backend.predict(
-                self._model,
-                params,
-                model_state,
-                self._backend.place(batch, self.definition.fields),
+                self._model, params, model_state, self.place(batch), summary
             ),
             batch_size=global_batch_size,
             workers=self.eval_num_workers,

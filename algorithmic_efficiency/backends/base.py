@@ -7,7 +7,7 @@ and the bytes of a checkpoint are the business of a backend.
 import dataclasses
 import importlib
 import importlib.util
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -41,6 +41,8 @@ class Pass:
 
 
 EVALUATION = Pass(train=False, use_running_average=True, update=False)
+# (ops, batch on the devices, outputs) -> a tree of less than the outputs.
+Summary = Callable[[Ops, Mapping[str, Any], Any], Any]
 
 
 class Backend(Protocol):
@@ -79,8 +81,18 @@ class Backend(Protocol):
     ) -> Any:
         """Returns the model state with exact running statistics over the batches."""
 
-    def predict(self, model: Any, params: Any, model_state: Any, batch: Any) -> Any:
-        """Returns the outputs of an evaluation forward pass as NumPy."""
+    def predict(
+        self,
+        model: Any,
+        params: Any,
+        model_state: Any,
+        batch: Any,
+        summary: Summary | None = None,
+    ) -> Any:
+        """Returns the outputs of an evaluation forward pass as NumPy.
+
+        Where there is a `summary`, it is computed on the devices and returned instead.
+        """
 
     def place(self, batch: Mapping[str, Any], fields: Mapping[str, Any]) -> Any:
         """Returns a NumPy batch as the framework's tensors on the devices."""

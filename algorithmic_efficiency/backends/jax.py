@@ -14,7 +14,8 @@ from flax import serialization
 
 from algorithmic_efficiency import jax_sharding_utils
 from algorithmic_efficiency import params as parameters
-from algorithmic_efficiency.backends.base import Pass, import_model
+from algorithmic_efficiency.backends.base import Pass, Summary, import_model
+from algorithmic_efficiency.backends.jax_ops import JaxOps as JaxOps
 from algorithmic_efficiency.errors import StorageError
 from algorithmic_efficiency.nn.batch_norm.jax import recalibrate
 from algorithmic_efficiency.spec import Definition, Field
@@ -27,54 +28,6 @@ _SAVED = (jax.Array, np.ndarray, np.generic, bool, int, float)
 def make() -> "JaxBackend":
     """Returns the backend over all local devices."""
     return JaxBackend()
-
-
-class JaxOps:
-    """The tensor functions of `losses.Ops`."""
-
-    def exp(self, x: jax.Array) -> jax.Array:
-        """Returns e ** x."""
-        return jnp.exp(x)
-
-    def log_softmax(self, x: jax.Array) -> jax.Array:
-        """Returns log(softmax(x)) over the last axis."""
-        return jax.nn.log_softmax(x)
-
-    def log_sigmoid(self, x: jax.Array) -> jax.Array:
-        """Returns log(1 / (1 + exp(-x)))."""
-        return jax.nn.log_sigmoid(x)
-
-    def pick(self, x: jax.Array, index: jax.Array) -> jax.Array:
-        """Returns x[..., index]."""
-        return jnp.take_along_axis(x, index[..., None], -1)[..., 0]
-
-    def float_like(self, x: jax.Array, like: jax.Array) -> jax.Array:
-        """Returns x in the dtype of `like`."""
-        return x.astype(like.dtype)
-
-    def select(self, mask: jax.Array, x: jax.Array) -> jax.Array:
-        """Returns x where mask is not 0, and 0 elsewhere."""
-        return jnp.where(mask != 0, x, 0)
-
-    def ones_like(self, x: jax.Array) -> jax.Array:
-        """Returns ones in the shape and dtype of x."""
-        return jnp.ones_like(x)
-
-    def argmax(self, x: jax.Array) -> jax.Array:
-        """Returns the place of the largest entry along the last axis."""
-        return jnp.argmax(x, -1)
-
-    def ctc(
-        self,
-        logits: jax.Array,
-        paddings: jax.Array,
-        labels: jax.Array,
-        label_paddings: jax.Array,
-    ) -> jax.Array:
-        """Returns the CTC loss of each example, [B]."""
-        labels = labels.astype(jnp.int32)
-        loss: jax.Array = optax.ctc_loss(logits, paddings, labels, label_paddings)
-        return loss
 
 
 class JaxBackend:
@@ -149,9 +102,19 @@ class JaxBackend:
         exact = recalibrate(forward, state["batch_stats"], batches)
         return {**state, "batch_stats": exact}
 
-    def predict(self, model: Any, params: Any, model_state: Any, batch: Any) -> Any:
-        """Returns the outputs with running statistics, as NumPy."""
-        outputs = _predict(model, params, model_state or {}, batch["inputs"])
+    def predict(
+        self,
+        model: Any,
+        params: Any,
+        model_state: Any,
+        batch: Any,
+        summary: Summary | None = None,
+    ) -> Any:
+        """Returns the outputs with running statistics, or their summary, as NumPy."""
+        variables = {"params": params, **(model_state or {})}
+        if summary is None:
+            batch = {"inputs": batch["inputs"]}
+        outputs = _predict(model, summary, variables, dict(batch))
         return jax.tree.map(np.asarray, outputs)
 
     def place(self, batch: Mapping[str, Any], fields: Mapping[str, Any]) -> Any:
@@ -248,10 +211,12 @@ def _variable_shapes(model: Any, inputs: Any) -> Any:
     return _variable_shapes_of(model, tuple(leaves), structure)
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def _predict(model: Any, params: Any, model_state: Any, inputs: Any) -> Any:
-    variables = {"params": params, **model_state}
-    return model.apply(variables, inputs, train=False, use_running_average=True)
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _predict(model: Any, summary: Summary | None, variables: Any, batch: Any) -> Any:
+    outputs = model.apply(
+        variables, batch["inputs"], train=False, use_running_average=True
+    )
+    return outputs if summary is None else summary(JaxOps(), batch, outputs)
 
 
 @functools.partial(jax.jit, static_argnums=0)

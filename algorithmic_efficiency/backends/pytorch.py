@@ -9,10 +9,15 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 from algorithmic_efficiency import params as parameters
-from algorithmic_efficiency.backends.base import EVALUATION, Pass, import_model
+from algorithmic_efficiency.backends.base import (
+    EVALUATION,
+    Pass,
+    Summary,
+    import_model,
+)
+from algorithmic_efficiency.backends.pytorch_ops import TorchOps as TorchOps
 from algorithmic_efficiency.errors import StorageError
 from algorithmic_efficiency.nn.batch_norm.moments import recalibrate
 from algorithmic_efficiency.nn.batch_norm.pytorch import batch_norm_mode
@@ -29,58 +34,6 @@ def make(*, compile_models: bool | None = None) -> "PyTorchBackend":
     on_gpu = torch.cuda.is_available()
     device = torch.device("cuda:0" if on_gpu else "cpu")
     return PyTorchBackend(device, on_gpu if compile_models is None else compile_models)
-
-
-class TorchOps:
-    """The tensor functions of `losses.Ops`."""
-
-    def exp(self, x: torch.Tensor) -> torch.Tensor:
-        """Returns e ** x."""
-        return torch.exp(x)
-
-    def log_softmax(self, x: torch.Tensor) -> torch.Tensor:
-        """Returns log(softmax(x)) over the last axis."""
-        return F.log_softmax(x, -1)
-
-    def log_sigmoid(self, x: torch.Tensor) -> torch.Tensor:
-        """Returns log(1 / (1 + exp(-x)))."""
-        return F.logsigmoid(x)
-
-    def pick(self, x: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
-        """Returns x[..., index]."""
-        return x.gather(-1, index.long().unsqueeze(-1)).squeeze(-1)
-
-    def float_like(self, x: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
-        """Returns x in the dtype of `like`."""
-        return x.to(like.dtype)
-
-    def select(self, mask: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-        """Returns x where mask is not 0, and 0 elsewhere."""
-        return torch.where(mask != 0, x, 0)
-
-    def ones_like(self, x: torch.Tensor) -> torch.Tensor:
-        """Returns ones in the shape and dtype of x."""
-        return torch.ones_like(x)
-
-    def argmax(self, x: torch.Tensor) -> torch.Tensor:
-        """Returns the place of the largest entry along the last axis."""
-        return x.argmax(-1)
-
-    def ctc(
-        self,
-        logits: torch.Tensor,
-        paddings: torch.Tensor,
-        labels: torch.Tensor,
-        label_paddings: torch.Tensor,
-    ) -> torch.Tensor:
-        """Returns the CTC loss of each example, [B]."""
-        return F.ctc_loss(
-            F.log_softmax(logits, -1).transpose(0, 1),
-            labels.long(),
-            (paddings == 0).sum(-1),
-            (label_paddings == 0).sum(-1),
-            reduction="none",
-        )
 
 
 class PyTorchBackend:
@@ -150,12 +103,19 @@ class PyTorchBackend:
         )
         return model_state
 
-    def predict(self, model: Any, params: Any, model_state: Any, batch: Any) -> Any:
-        """Returns the outputs with running statistics, as NumPy."""
+    def predict(
+        self,
+        model: Any,
+        params: Any,
+        model_state: Any,
+        batch: Any,
+        summary: Summary | None = None,
+    ) -> Any:
+        """Returns the outputs with running statistics, or their summary, as NumPy."""
         outputs, _ = self.forward(model, params, batch, model_state, EVALUATION)
-        if isinstance(outputs, tuple):
-            return tuple(x.float().cpu().numpy() for x in outputs)
-        return outputs.float().cpu().numpy()
+        if summary is not None:
+            outputs = summary(self.ops, batch, outputs)
+        return _to_numpy(outputs)
 
     def place(self, batch: Mapping[str, Any], fields: Mapping[str, Any]) -> Any:
         """Returns the batch on the device, images as channels_last [B, C, H, W].
@@ -283,6 +243,16 @@ def _mask(weights: Any) -> Any:
     if weights.device.type == "cpu" and bool((weights != 0).all()):
         return None
     return weights
+
+
+def _to_numpy(tree: Any) -> Any:
+    """Returns a tensor, or those in a tuple or dict, on the host."""
+    if isinstance(tree, tuple):
+        return tuple(map(_to_numpy, tree))
+    if isinstance(tree, dict):
+        return {key: _to_numpy(value) for key, value in tree.items()}
+    # NumPy has no bfloat16.
+    return (tree.float() if tree.is_floating_point() else tree).cpu().numpy()
 
 
 def _unwrap(module: Any) -> nn.Module:

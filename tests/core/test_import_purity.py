@@ -28,6 +28,8 @@ BOUND = {
     "jax",
     "pytorch",
     "jax_cpu",
+    "jax_ops",
+    "pytorch_ops",
     "rows",
     "switch",
     "moments",

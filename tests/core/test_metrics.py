@@ -42,7 +42,7 @@ def test_float64_sums_of_many_float32_outputs():
     assert weight == rows
 
 
-@pytest.mark.parametrize("name", METRICS)
+@pytest.mark.parametrize("name", ["accuracy", "loss"])
 def test_padding_counts_nowhere_even_if_it_is_nan(name):
     dirty = OUTPUTS.copy()
     dirty[[1, 3]] = np.nan
