@@ -77,14 +77,9 @@ def tuning_curve(table: Table, rules: Rules, seed: int) -> Floats:
         first = np.minimum.accumulate(shuffled, axis=-1)
         chosen = np.take_along_axis(order, np.minimum(first, width - 1), -1)
         chosen = np.where(there[..., None], chosen, np.nan)
-        medians = median(np.moveaxis(chosen, -1, 0), _spread(table.studies, width))
+        medians = median(np.moveaxis(chosen, -1, 0), table.studies)
         sums += scores(medians, rules)
     return sums / TUNING_DRAWS
-
-
-def _spread(studies: Any, width: int) -> Any:
-    """Return the counts of studies for each k."""
-    return np.broadcast_to(studies, (width, *studies.shape))
 
 
 def _change(

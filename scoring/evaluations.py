@@ -70,26 +70,22 @@ def read_evaluations(path: Path, trial: Trial, published: bool) -> None:
     except FileNotFoundError:
         trial.unusable = "has no eval_measurements.csv"
         return
-    if lines.pop():
-        trial.notes.append(f"last line {len(lines) + 1} is cut off and left out")
-    header = lines[0].split(",") if lines else []
+    except OSError as error:
+        trial.unusable = f"has an eval_measurements.csv that is lost: {error.strerror}"
+        return
+    header = lines[0].split(",")
     fields = len(header)
-    rows = [(n, line) for n, line in enumerate(lines[1:], 2) if line]
-    cut = [n for n, line in rows if line.count(",") != fields - 1]
-    if cut:
-        trial.notes.append(f"line {_list(cut)}: wrong number of fields, left out")
-        rows = [(n, line) for n, line in rows if n not in cut]
+    rows = _rows(lines, fields, trial, published)
     if not rows:
         trial.unusable = "has an eval_measurements.csv without any evaluation"
         return
     cells = ",".join([line for _, line in rows]).split(",")
+    parse = pandas_float if published else float
     for place, name in enumerate(header):
         metric = name.startswith("validation/") and name != "validation/num_examples"
         twice = name == "accumulated_submission_time" and "score" in header
         if metric or (name in KEPT and not twice):
             column = cells[place::fields]
-            clock = name in ("score", "accumulated_submission_time")
-            parse = pandas_float if published and clock else float
             try:
                 trial.columns[name] = np.array(list(map(parse, column)))
             except ValueError:
@@ -98,6 +94,35 @@ def read_evaluations(path: Path, trial: Trial, published: bool) -> None:
     for label, values in (("step", trial.steps), ("submission time", trial.seconds)):
         if not values.size:
             trial.unusable = f"has no column for the {label}"
+
+
+def _rows(
+    lines: list[str], fields: int, trial: Trial, published: bool
+) -> list[tuple[int, str]]:
+    """Return whole lines with their numbers, and note what was left out.
+
+    The public tool takes a line that was cut off, with nothing where fields are
+    missing.
+    """
+    last = lines.pop()
+    if last and lines:
+        done = "taken as it stands" if published else "left out"
+        trial.notes.append(f"last line {len(lines) + 1} is cut off and {done}")
+        lines += [last] * published
+    rows = [(n, line) for n, line in enumerate(lines[1:], 2) if line]
+    wrong = {n for n, line in rows if line.count(",") != fields - 1}
+    if not wrong:
+        return rows
+    kept = []
+    for n, line in rows:
+        missing = fields - 1 - line.count(",")
+        if not missing or (published and missing > 0):
+            kept.append((n, line + "," * missing))
+    done = (
+        "missing fields are empty, longer lines left out" if published else "left out"
+    )
+    trial.notes.append(f"line {_list(sorted(wrong))}: wrong number of fields, {done}")
+    return kept
 
 
 def _repaired(name: str, column: list[str], lines: list[int], trial: Trial) -> Floats:
@@ -113,20 +138,24 @@ def _repaired(name: str, column: list[str], lines: list[int], trial: Trial) -> F
 
 
 def pandas_float(text: str) -> float:
-    """Parse a plain decimal as pandas 2 does, up to one unit in the last place off.
+    """Parse a decimal as pandas 2 does, up to one unit in the last place off.
 
     The public tool reads with it; its published times carry that last digit. Source:
-    `precise_xstrtod`, which adds 17 digits in floating point and divides once.
+    `precise_xstrtod`, which adds up 17 digits, leading zeros among them, in floating
+    point and divides once by a power of ten.
     """
-    whole, _, fraction = text.partition(".")
+    body, _, power = text.lstrip("+-").lower().partition("e")
+    whole, _, fraction = body.partition(".")
     if not (whole + fraction).isdigit():
         return float(text)
-    digits = (whole + fraction).lstrip("0")[:17]
-    number = 0.0
-    for digit in digits:
+    digits = (whole + fraction)[:17]
+    number = float(digits[:15])  # 15 digits are exact in double precision
+    for digit in digits[15:]:
         number = number * 10.0 + int(digit)
-    places = len(digits) - len((whole + fraction).lstrip("0")) + len(fraction)
-    return number / 10.0**places if places >= 0 else number * 10.0**-places
+    places = len(digits) - len(whole) - int(power or 0)
+    scale = float(f"1e{abs(places)}")
+    number = number / scale if places >= 0 else number * scale
+    return -number if text.startswith("-") else number
 
 
 def check_clock(trial: Trial) -> None:

@@ -93,13 +93,13 @@ def spread(row: Results, key: str, form: str) -> str:
 
 def jsonable(value: Any) -> Any:
     """Return `value` with plain types only, and null for inf and NaN."""
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
     if isinstance(value, dict):
         return {str(key): jsonable(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [jsonable(item) for item in value]
-    if isinstance(value, float | np.floating):
-        return float(value) if math.isfinite(value) else None
-    return value.item() if isinstance(value, np.generic) else value
+    return jsonable(value.item()) if isinstance(value, np.generic) else value
 
 
 def save_trials(path: Path, trials: Sequence[Trial]) -> None:

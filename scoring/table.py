@@ -82,11 +82,29 @@ def tabulate(  # noqa: PLR0913 - the axes, the data, and the three choices of th
 
 
 def median(values: Floats, count: NDArray[np.intp]) -> Floats:
-    """Return the median of the `count` numbers that are not NaN on the last axis."""
-    ordered = np.sort(values, axis=-1)
-    middle = (np.maximum(count - 1, 0) // 2, count // 2)
-    low, high = (np.take_along_axis(ordered, m[..., None], -1)[..., 0] for m in middle)
-    return (low + high) / 2.0
+    """Return the median of the `count` numbers that are not NaN on the last axis.
+
+    `count` has the shape of the axes before the last one, or of the last of those.
+    """
+    ordered = _ordered(values)
+    result = np.full(values.shape[:-1], np.nan)
+    for n in np.unique(count[count > 0]):
+        middle = (ordered[(n - 1) // 2] + ordered[n // 2]) / 2.0
+        result = np.where(count == n, middle, result)
+    return result
+
+
+def _ordered(values: Floats) -> list[Floats]:
+    """Return the values in order, NaN last, as one array per place on the last axis.
+
+    Exchanges neighbours, which is much faster than np.sort for ten thousand short rows.
+    """
+    places = list(np.moveaxis(values, -1, 0))
+    for turn in range(len(places)):
+        for i in range(turn % 2, len(places) - 1, 2):
+            low, high = np.fmin(*places[i : i + 2]), np.maximum(*places[i : i + 2])
+            places[i], places[i + 1] = low, high
+    return places
 
 
 def hit_index(trial: Trial, workload: Workload, level: float = 1.0) -> int:

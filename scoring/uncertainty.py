@@ -71,17 +71,18 @@ def bootstrap(
     """
     resamples, seed = draw
     generator = np.random.default_rng(seed)
+    base = list(rules.base)
     times = np.empty((resamples, *table.times.shape[:2]))
+    score, log_mean = np.empty((2, *times.shape[:2]))
     for start in range(0, resamples, CHUNK):
-        part = times[start : start + CHUNK]
+        chunk = slice(start, start + CHUNK)
+        part = times[chunk]
         part[:] = _draw(table, fixed, len(part), generator)
-    score = np.concatenate(
-        [scores(times[i : i + CHUNK], rules) for i in range(0, resamples, CHUNK)]
-    )
-    used = table.studies[:, list(rules.base)]
+        score[chunk] = scores(part, rules)
+        log_mean[chunk] = log_times(part[..., base], penalty)
+    used = table.studies[:, base]
     known = ((used >= 2) | (used == 0)).all(axis=1) & (used > 0).any(axis=1)
-    base = times[..., list(rules.base)]
-    return Bootstrap(times, score, ranks(score), log_times(base, penalty), known)
+    return Bootstrap(times, score, ranks(score), log_mean, known)
 
 
 def interval(samples: Floats) -> tuple[Floats, Floats]:
@@ -124,7 +125,13 @@ def compare_all(
     p values are two-sided and adjusted for the number of pairs (Holm 1979).
     """
     places = combinations(np.argsort(-score, kind="stable").tolist(), 2)
-    pairs = [_compare(a, b, (score, mean_log), boot, studies) for a, b in places]
+    drawn = np.ascontiguousarray(np.moveaxis([boot.scores, boot.log_times], -1, 1))
+    pairs = []
+    for a, b in places:
+        speedup = float(np.exp(mean_log[b] - mean_log[a]))
+        pair = Pair(a, b, float(score[a] - score[b]), speedup=speedup)
+        known = boot.known[a] and boot.known[b]
+        pairs.append(_resampled(pair, drawn, studies) if known else pair)
     order = sorted(range(len(pairs)), key=lambda place: pairs[place].p_value)
     adjusted = 0.0
     for position, place in enumerate(order):
@@ -185,35 +192,27 @@ def _draw(
     study = (generator.random(shape, dtype=np.float32) * studies).astype(np.intp)
     cell = np.arange(table.studies.size).reshape(table.studies.shape)[..., None]
     place = cell * depth + study
-    if not fixed.all():
-        trials = table.trials.reshape(-1)[place]
-        # The best of n draws from n ordered trials, by one draw: P(rank > j) is
-        # ((n - 1 - j) / n) ** n, which floor(n (1 - u ** (1 / n))) has.
-        draw = generator.random(shape, dtype=np.float32)
-        rank = (trials * (1.0 - draw ** (1.0 / np.maximum(trials, 1)))).astype(np.intp)
-        rank = np.clip(rank, 0, np.maximum(trials - 1, 0))
-        place = place * width + np.where(fixed[..., None], 0, rank)
-    else:
-        place = place * width
-    times = table.times.reshape(-1)[place]
+    # The best of n draws from n ordered trials, by one draw u from (0, 1]:
+    # P(rank > j) is ((n - 1 - j) / n) ** n, which floor(n (1 - u ** (1 / n))) has.
+    several = np.where(fixed[..., None], 1, np.maximum(table.trials, 1))
+    trials = several.astype(np.float32).take(place)
+    luck = 1.0 - generator.random(shape, dtype=np.float32)
+    rank = (trials * (1.0 - luck ** (1.0 / trials))).astype(np.intp)
+    times = table.times.take(place * width + rank)
     absent = np.arange(depth) >= studies
     if absent.any():
         times[:, absent] = np.nan
-    return median(times, np.broadcast_to(table.studies, shape[:3]))
+    return median(times, table.studies)
 
 
-def _compare(
-    first: int, second: int, estimate: tuple[Floats, Floats], boot: Bootstrap, n: int
-) -> Pair:
-    """Compare two submissions of n studies, before the adjustment for many pairs."""
-    score, mean_log = estimate
-    gap = boot.scores[:, first] - boot.scores[:, second]
-    gain = boot.log_times[:, second] - boot.log_times[:, first]
-    difference = float(score[first] - score[second])
-    speedup = float(np.exp(mean_log[second] - mean_log[first]))
-    pair = Pair(first, second, difference, speedup=speedup)
-    if not (boot.known[first] and boot.known[second]):
-        return pair
+def _resampled(pair: Pair, drawn: Floats, studies: int) -> Pair:
+    """Return a pair with what its resamples tell, before Holm's adjustment.
+
+    `drawn` [2, submissions, resamples] holds scores and mean logarithms of times.
+    """
+    score, mean_log = drawn
+    gap = score[pair.first] - score[pair.second]
+    gain = mean_log[pair.second] - mean_log[pair.first]
     wins, ties = np.count_nonzero(gap > 0), np.count_nonzero(gap == 0)
     tail = min(gap.size - wins, wins + ties) + 1
     (low, high), gains = interval(gap), np.exp(interval(gain))
@@ -225,7 +224,7 @@ def _compare(
         p_value=min(1.0, 2.0 * tail / (gap.size + 1)),
         speedup_low=float(gains[0]),
         speedup_high=float(gains[1]),
-        more_studies=more_studies(difference, float(gap.std()), n),
+        more_studies=more_studies(pair.difference, float(gap.std()), studies),
     )
 
 

@@ -196,15 +196,54 @@ def test_json_of_hyperparameters_is_read(tmp_path):
     assert record == trial.hyperparameters
 
 
-@given(st.floats(1e-3, 1e6))
+@given(st.floats(1.0, 1e6))
 def test_published_parser_is_at_most_a_last_digit_off(value):
     text = repr(value)
     assert abs(pandas_float(text) - value) <= 2.0 * np.spacing(value)
 
 
-def test_published_parser_on_a_published_time():
-    assert pandas_float("2868.3276751041412") == 2868.327675104141
-    assert float("2868.3276751041412") != 2868.327675104141
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("2868.3276751041412", 2868.327675104141),
+        # As pandas 2.3.3 parses them: it counts leading zeros among its 17 digits.
+        ("0.45906189476824555", 0.4590618947682455),
+        ("0.00019460471418828698", 0.0001946047141882),
+        ("3.7432840959287283e-02", 0.03743284095928728),
+        ("-10782.462275578593", -10782.462275578591),
+        ("1e-05", 1e-05),
+        ("0.00123", 0.00123),
+        ("12345678901234567890", 12345678901234567000.0),
+    ],
+)
+def test_published_parser_against_pandas(text, value):
+    assert pandas_float(text) == value
+
+
+def test_published_parser_refuses_what_is_no_number():
     assert np.isnan(pandas_float("nan"))
-    assert pandas_float("1e-05") == 1e-05
-    assert pandas_float("0.00123") == 0.00123
+    with pytest.raises(ValueError, match="could not convert"):
+        pandas_float("oops")
+
+
+def test_published_rules_take_damaged_lines_as_the_public_tool_does(tmp_path):
+    lines = [HEADER, ROWS[0], "2.0,50", ROWS[1] + ",7", ROWS[2][:-4]]
+    trial = trial_of(tmp_path, *lines, end="", published=True)
+    assert trial.steps.tolist() == [1, 50, 100]
+    metric = trial.column("validation/mean_average_precision")
+    np.testing.assert_array_equal(metric, [0.1, np.nan, np.nan])
+    assert trial.notes == [
+        "last line 5 is cut off and taken as it stands",
+        "line 3, 4, 5: wrong number of fields, missing fields are empty, longer lines "
+        "left out",
+    ]
+
+
+def test_file_that_cannot_be_read_is_a_miss(tmp_path):
+    trial_of(tmp_path, HEADER, *ROWS)
+    folder = tmp_path / "sub" / "study_0" / "ogbg_jax" / "trial_1"
+    file = folder / "eval_measurements.csv"
+    file.unlink()
+    file.mkdir()
+    trial = read_trial(file.parent, "sub", "study_0")
+    assert trial.unusable == "has an eval_measurements.csv that is lost: Is a directory"
