@@ -86,13 +86,14 @@ def make_config(values: Mapping[str, Any]) -> "RunConfig":
     folders = Folders(
         Path(values["data_dir"]).expanduser(),
         _path(values["imagenet_v2_data_dir"]),
+        _path(values["librispeech_tokenizer_vocab_path"]),
     )
     for name in ("num_workers", "pytorch_eval_num_workers", "max_global_steps"):
         if values[name] is not None and values[name] < 0:
             raise UsageError(f"--{name}={values[name]} should be at least 0.")
     workload = _workload(values, folders)
     framework, path = _submission(values)
-    _check_framework_flags(values, framework)
+    _check_other_flags(values, framework, workload)
     folder, seed = _experiment(values, f"{workload}_{framework}")
     points = _points(values, path, seeds.integer(seed, "search space"))
     trials = _trials(values, len(points))
@@ -170,14 +171,19 @@ def _submission(values: Mapping[str, Any]) -> tuple[str, Path]:
     return str(framework), path
 
 
-def _check_framework_flags(values: Mapping[str, Any], framework: str) -> None:
-    if values["capture_jax_trace"] and framework != "jax":
-        raise UsageError("--capture_jax_trace needs --framework=jax.")
-    if values["librispeech_tokenizer_vocab_path"]:
+def _check_other_flags(
+    values: Mapping[str, Any], framework: str, workload: str
+) -> None:
+    from algorithmic_efficiency import registry  # noqa: PLC0415 - as above
+
+    has_tokenizer = "vocabulary_size" in registry.get(workload).data_arguments
+    if values["librispeech_tokenizer_vocab_path"] and not has_tokenizer:
         raise UsageError(
             "--librispeech_tokenizer_vocab_path is for the LibriSpeech workloads; "
-            "leave it out."
+            f"{workload} has no tokenizer, leave it out."
         )
+    if values["capture_jax_trace"] and framework != "jax":
+        raise UsageError("--capture_jax_trace needs --framework=jax.")
     if values["set_pytorch_max_split_size"]:
         if framework != "pytorch":
             raise UsageError("--set_pytorch_max_split_size needs --framework=pytorch.")

@@ -78,7 +78,8 @@ FLAGS: Mapping[str, Sequence[Flag]] = {
             "librispeech_tokenizer_vocab_path",
             "string",
             "",
-            "LibriSpeech tokenizer, where it is not in --data_dir.",
+            "SentencePiece model of the transcripts, where another one than that in "
+            "--data_dir is meant.",
         ),
         Flag(
             "num_workers",

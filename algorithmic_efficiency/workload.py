@@ -1,5 +1,6 @@
 """The workload object that submissions receive: a definition bound to a framework."""
 
+import dataclasses
 import importlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -269,9 +270,13 @@ class Workload:
         return self._opened[folders, split]
 
     def _folders(self, data_dir: str | None, v2_dir: str | None) -> Folders:
-        return Folders(
-            Path(data_dir) if data_dir else self.folders.data_dir,
-            Path(v2_dir) if v2_dir else self.folders.imagenet_v2_data_dir,
+        folders = self.folders
+        return dataclasses.replace(
+            folders,
+            data_dir=Path(data_dir) if data_dir else folders.data_dir,
+            imagenet_v2_data_dir=Path(v2_dir)
+            if v2_dir
+            else folders.imagenet_v2_data_dir,
         )
 
     def attach_metrics_logger(self, metrics_logger: Any) -> None:

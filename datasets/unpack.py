@@ -1,4 +1,4 @@
-"""Unpacks the official tar files of ImageNet into class folders.
+"""Unpacks the official tar files of ImageNet and LibriSpeech into folders.
 
 A split is unpacked under a name with a leading dot, which no reader looks into, and
 renamed when it is whole. Called again after an interruption, it goes on: files that
@@ -7,14 +7,16 @@ have their full size are left as they are.
 
 import dataclasses
 import itertools
+import re
 import tarfile
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from algorithmic_efficiency.errors import DataError, StorageError, UsageError
 from workloads._imagenet.folders import class_names
 
-Member = tuple[str, tarfile.TarFile, tarfile.TarInfo]  # class, where it lies, the file
+Member = tuple[str, tarfile.TarFile, tarfile.TarInfo]  # folder, where it lies, file
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,6 +94,20 @@ def test(tar: Path, folder: Path) -> None:
     _unpack(tar, folder, _test_members)
 
 
+def speech(tar: Path, folder: Path) -> None:
+    """Unpacks a subset of LibriSpeech, from train-clean-100.tar.gz and the like."""
+    chapter = re.compile(
+        rf"LibriSpeech/{folder.name}/(\d+/\d+)/[\d-]+\.(flac|trans\.txt)"
+    )
+
+    def members(outer: tarfile.TarFile) -> Iterator[Member]:
+        for member in _files(outer):
+            if found := chapter.fullmatch(member.name):
+                yield found[1], outer, member
+
+    _unpack(tar, folder, members)
+
+
 def _train_members(outer: tarfile.TarFile) -> Iterator[Member]:
     for member in _files(outer):
         with tarfile.open(fileobj=outer.extractfile(member)) as inner:
@@ -112,7 +128,7 @@ def _files(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
 def _unpack(
     tar: Path, folder: Path, members: Callable[[tarfile.TarFile], Iterator[Member]]
 ) -> None:
-    """Writes members as `<folder>/<class>/<name>`; the folder appears when it is whole.
+    """Writes members as `<folder>/<their folder>/<name>`; it appears when it is whole.
 
     Raises:
       DataError: the tar file is damaged.
@@ -128,7 +144,7 @@ def _unpack(
             for name, inner, member in members(outer):
                 _write(partial / name / Path(member.name).name, inner, member)
         partial.rename(folder)
-    except tarfile.TarError as error:
+    except (tarfile.TarError, EOFError, zlib.error) as error:
         raise DataError(f"{tar} is not a complete tar file: {error}.") from error
     except OSError as error:
         raise StorageError(

@@ -9,7 +9,7 @@ from algorithmic_efficiency.spec import Field
 from workloads._librispeech import layout, mini
 
 _SAMPLES, _TOKENS = 320_000, 256
-_MINI_SAMPLES, _MINI_TOKENS = 48_000, 32
+_MINI_SAMPLES, _MINI_TOKENS = 38_400, 28
 
 
 def _fields(samples: int, tokens: int) -> dict[str, tuple[Field, Field]]:
@@ -38,7 +38,7 @@ MINI: dict[str, Any] = {
     "data_arguments": {
         "source": "mini",
         "vocabulary_size": mini.VOCABULARY_SIZE,
-        "buckets": (32_000, _MINI_SAMPLES),
+        "buckets": (_MINI_SAMPLES,),
     },
     "num_train_examples": mini.COUNTS["train"],
     "num_eval_train_examples": 200,

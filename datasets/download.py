@@ -1,0 +1,176 @@
+"""Finds or downloads the official archives of LibriSpeech, and checks their sums."""
+
+import dataclasses
+import hashlib
+import http
+import http.client
+import time
+import urllib.request
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from tqdm import tqdm
+
+from algorithmic_efficiency.errors import DataError, StorageError
+
+URL = "https://www.openslr.org/resources/12"
+ATTEMPTS = 5  # in a row that bring nothing
+WAIT_SECONDS = 10
+TIMEOUT_SECONDS = 60
+_CHUNK = 1 << 20
+
+
+@dataclasses.dataclass(frozen=True)
+class Archive:
+    """One of the official archives.
+
+    Attributes:
+      subset: its name without `.tar.gz`.
+      size: in bytes.
+      sha256: of the file, in hexadecimal.
+    """
+
+    subset: str
+    size: int
+    sha256: str
+
+    @property
+    def file_name(self) -> str:
+        """As it is called at openslr.org."""
+        return f"{self.subset}.tar.gz"
+
+
+# As tensorflow-datasets 4.9.10 publishes them (datasets/librispeech/checksums.tsv).
+ARCHIVES = (
+    Archive(
+        "train-clean-100",
+        6_387_309_499,
+        "d4ddd1d5a6ab303066f14971d768ee43278a5f2a0aa43dc716b0e64ecbbbf6e2",
+    ),
+    Archive(
+        "train-clean-360",
+        23_049_477_885,
+        "146a56496217e96c14334a160df97fffedd6e0a04e66b9c5af0d40be3c792ecf",
+    ),
+    Archive(
+        "train-other-500",
+        30_593_501_606,
+        "ddb22f27f96ec163645d53215559df6aa36515f26e01dd70798188350adcb6d2",
+    ),
+    Archive(
+        "dev-clean",
+        337_926_286,
+        "76f87d090650617fca0cac8f88b9416e0ebf80350acb97b343a85fa903728ab3",
+    ),
+    Archive(
+        "dev-other",
+        314_305_928,
+        "12661c48e8c3fe1de2c1caa4c3e135193bfb1811584f11f569dd12645aa84365",
+    ),
+    Archive(
+        "test-clean",
+        346_663_984,
+        "39fde525e59672dc6d1551919b1478f724438a95aa55f874b576be21967e6c23",
+    ),
+)
+
+
+def find(archive: Archive, folders: Sequence[Path]) -> Path | None:
+    """Returns where an archive lies in some folders; None where it does not."""
+    paths = (folder / archive.file_name for folder in folders)
+    return next((path for path in paths if path.is_file()), None)
+
+
+def verify(archive: Archive, path: Path) -> None:
+    """Compares a file with the published size and SHA-256 sum.
+
+    Raises:
+      DataError: it is another file, damaged or cut off.
+      StorageError: it cannot be read.
+    """
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise StorageError(f"{path} cannot be read: {error}.") from error
+    if found != archive.sha256:
+        raise DataError(
+            f"{path} ({size:,} bytes) is not the published {archive.file_name} "
+            f"({archive.size:,} bytes) or is damaged: its SHA-256 sum differs. Remove "
+            "it and run the command again."
+        )
+
+
+def download(archive: Archive, folder: Path) -> Path:
+    """Downloads an archive, going on where an earlier attempt ended; returns its path.
+
+    The file has its name when it is whole and its sum is right.
+
+    Raises:
+      DataError: the server cannot be reached, or what it gave has another sum.
+      StorageError: the disk is full or the folder cannot be written.
+    """
+    path = folder / archive.file_name
+    partial = folder / f".{archive.file_name}.partial"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _fetch(archive, partial)
+        _verified(archive, partial)
+        partial.replace(path)
+    except OSError as error:
+        raise StorageError(
+            f"{path} cannot be written: {error}. The same command goes on from here."
+        ) from error
+    return path
+
+
+def _verified(archive: Archive, partial: Path) -> None:
+    """Removes a download that has another sum: going on with it would be in vain."""
+    try:
+        verify(archive, partial)
+    except DataError:
+        partial.unlink()
+        raise
+
+
+def _fetch(archive: Archive, partial: Path) -> None:
+    """Appends to a file until it has its size, through interruptions."""
+    url, failures = f"{URL}/{archive.file_name}", 0
+    total, name = archive.size, archive.file_name
+    with partial.open("ab") as file, tqdm(desc=name, total=total, unit="B") as bar:
+        bar.update(file.tell())
+        while file.tell() < total:
+            start, reason = file.tell(), "it sent less than the whole file"
+            try:
+                for chunk in _stream(url, start):
+                    file.write(chunk)
+                    bar.update(len(chunk))
+            except _LostError as error:
+                reason = str(error)
+            failures = 0 if file.tell() > start else failures + 1
+            if failures == ATTEMPTS:
+                raise DataError(
+                    f"{url} cannot be downloaded: {reason}. Run the command again to "
+                    "go on, or give a folder with the archives by --archives."
+                )
+            if failures:
+                time.sleep(WAIT_SECONDS)
+
+
+class _LostError(Exception):
+    """The network failed, not the disk; the message says how."""
+
+
+def _stream(url: str, start: int) -> Iterator[bytes]:
+    """Yields what a server has of a file, from a byte on."""
+    request = urllib.request.Request(url, headers={"Range": f"bytes={start}-"})
+    try:
+        with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as response:
+            skip = start if response.status == http.HTTPStatus.OK else 0
+            while skip:  # a server that knows no ranges begins at the beginning
+                skip -= len(response.read(min(skip, _CHUNK))) or skip
+            while chunk := response.read(_CHUNK):
+                yield chunk
+    except (OSError, http.client.HTTPException) as error:
+        raise _LostError(str(error)) from error
