@@ -1,0 +1,121 @@
+"""The clock sees all work of a device that works while the host goes on."""
+
+from types import SimpleNamespace
+
+import jax
+import jax.numpy as jnp
+import pytest
+from core_fakes import Time
+
+from algorithmic_efficiency.backends import base
+from algorithmic_efficiency.runner.clock import Clock
+from algorithmic_efficiency.runner.trainer import Trainer
+from algorithmic_efficiency.runner.trial import Progress, Rules, run_trial
+
+HOST, DEVICE = 0.25, 1.0  # seconds of a step
+
+
+class Device:
+    """A device with a queue: asking costs the host nothing, waiting until done does."""
+
+    device_count = 1
+
+    def __init__(self, time):
+        self.time = time
+        self.free_at = time.now
+        self.most_ahead = 0.0
+
+    def ask(self, seconds):
+        self.free_at = max(self.free_at, self.time.now) + seconds
+        self.most_ahead = max(self.most_ahead, self.free_at - self.time.now)
+        return self.free_at
+
+    def mark(self, *trees):
+        return max(trees)
+
+    def wait(self, *trees):
+        done = max((tree for tree in trees if tree is not None), default=0.0)
+        self.time.now = max(self.time.now, done)
+
+    def seed_globals(self, pair):
+        pass
+
+    def make_rng(self, pair):
+        return pair
+
+    def nonfinite(self, params):
+        return None
+
+
+def trainer(time, prepares):
+    """Returns a real Trainer whose submission only asks the device for work."""
+    device = Device(time)
+
+    def update_params(**arguments):
+        time.sleep(HOST)
+        return (device.ask(DEVICE),) * 3
+
+    def prepare_for_eval(**arguments):
+        return (device.ask(8 * DEVICE),) * 3
+
+    submission = SimpleNamespace(
+        path="submission.py",
+        batch_size=lambda *_: 1,
+        eval_batch_size=lambda *_: 1,
+        init_optimizer_state=lambda *_: 0.0,
+        data_selection=lambda *_: None,
+        update_params=update_params,
+        prepare_for_eval=prepare_for_eval if prepares else None,
+        takes_train_state=False,
+    )
+    definition = SimpleNamespace(name="toy", eval_batch_size=1, loss_type=None)
+    workload = SimpleNamespace(
+        definition=definition,
+        init_model_fn=lambda rng: (0.0, 0.0),
+        model_params_types=None,
+        eval_model=lambda *_, **__: {"validation/accuracy": 0.0},
+        has_reached_validation_target=lambda result: False,
+        has_reached_test_target=lambda result: False,
+    )
+    return Trainer(workload, submission, device, None, seed=0), device
+
+
+@pytest.mark.parametrize("prepares", [False, True])
+def test_nothing_is_done_off_the_clock(prepares):
+    time = Time()
+    made, device = trainer(time, prepares)
+    clock, progress = Clock(time), Progress()
+    rules = Rules(1e9, eval_period_seconds=4.0, max_global_steps=16)
+    run_trial(made, clock, rules, progress)
+    evaluations = len(progress.evals)
+    assert evaluations >= 3
+    assert clock.seconds["evaluation"] == 0.0  # no work was left to it
+    work = 16 * DEVICE + prepares * evaluations * 8 * DEVICE
+    assert clock.submission >= work
+    # Idle only while the first step after an evaluation is prepared, and at the start.
+    assert clock.submission == pytest.approx(work + (evaluations) * HOST, abs=HOST)
+    assert clock.submission == clock.total
+
+
+def test_never_more_than_one_step_ahead_and_one_over_the_budget():
+    time = Time()
+    made, device = trainer(time, prepares=False)
+    clock, progress = Clock(time), Progress()
+    reason = run_trial(made, clock, Rules(5.0, 100.0), progress)
+    assert reason == "budget_exhausted"
+    assert device.most_ahead <= 2 * DEVICE
+    assert 5.0 <= clock.submission <= 5.0 + 2 * DEVICE
+    assert clock.submission >= progress.step * DEVICE
+
+
+def test_a_mark_outlives_the_donation_of_its_arrays():
+    backend = base.make("jax")
+    step = jax.jit(lambda x: x @ x, donate_argnums=0)
+    old = jnp.full((64, 64), 0.01)
+    mark = backend.mark({"w": old, "empty": jnp.zeros(0)}, None, {"count": 3})
+    new = step(old)
+    assert old.is_deleted()
+    backend.wait(mark)
+    backend.wait(new)
+    assert all(leaf.is_ready() for leaf in jax.tree.leaves(mark))
+    assert len(jax.tree.leaves(mark)) == 1
