@@ -7,6 +7,7 @@ example's augmentation depends on nothing but the seed and its place in the stre
 
 import dataclasses
 import importlib
+import logging
 import multiprocessing
 import os
 import threading
@@ -228,7 +229,15 @@ def _background(batches: Any, finish: _Finish, workers: int) -> Any:
 
 def _grain() -> Any:
     """Returns grain, which takes a second to load and is not typed."""
-    return importlib.import_module("grain")
+    absl = logging.getLogger("absl")
+    level = absl.level
+    absl.setLevel(
+        logging.ERROR
+    )  # it warns where JAX, which it can do without, is missing
+    try:
+        return importlib.import_module("grain")
+    finally:
+        absl.setLevel(level)
 
 
 def _close(running: list[Any]) -> None:
