@@ -1,8 +1,9 @@
-"""Prepares data: `python -m datasets.setup mini` and `... imagenet`.
+"""Prepares data: `python -m datasets.setup mini`, `... imagenet`, `... librispeech`.
 
-The mini images are drawn. ImageNet cannot be downloaded without an account, so its tar
-files are given by the user; they are unpacked into `<data_dir>/imagenet`. docs/data.md
-shows every form of the command.
+The mini images are drawn, the mini speech is unpacked. ImageNet cannot be downloaded
+without an account, so its tar files are given by the user; they are unpacked into
+`<data_dir>/imagenet`. LibriSpeech is downloaded, or unpacked from given archives, into
+`<data_dir>/LibriSpeech`. docs/data.md shows every form of the command.
 """
 
 import argparse
@@ -12,8 +13,11 @@ from pathlib import Path
 
 from algorithmic_efficiency.data import Folders
 from algorithmic_efficiency.errors import UserError
-from datasets import check, unpack
+from datasets import check, check_speech, download, unpack
 from workloads._imagenet import mini
+from workloads._librispeech import layout
+from workloads._librispeech import mini as mini_speech
+from workloads._librispeech.data import find_root
 
 
 def main(argv: Sequence[str]) -> int:
@@ -30,35 +34,47 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m datasets.setup", description=__doc__
     )
-    commands = parser.add_subparsers(required=True, metavar="{mini,imagenet}")
-    drawn = commands.add_parser("mini", help="draw the mini images")
+    commands = parser.add_subparsers(
+        required=True, metavar="{mini,imagenet,librispeech}"
+    )
+    drawn = commands.add_parser("mini", help="make the mini images and speech")
     drawn.set_defaults(run=_mini)
-    full = commands.add_parser("imagenet", help="unpack or check ImageNet")
+    full = commands.add_parser("imagenet", help="unpack and count ImageNet")
     full.set_defaults(run=_imagenet)
-    for command in (drawn, full):
-        command.add_argument("--data_dir", type=_folder, default=_folder("~/data"))
+    speech = commands.add_parser("librispeech", help="download and index LibriSpeech")
+    speech.set_defaults(run=_librispeech)
+    for command in (drawn, full, speech):
+        command.add_argument("--data_dir", type=folder, default=folder("~/data"))
     add = full.add_argument
-    add("--imagenet_v2_data_dir", type=_folder, help="where else ImageNet-v2 may lie")
-    add("--train_tar", type=_folder, help="ILSVRC2012_img_train.tar")
-    add("--val_tar", type=_folder, help="ILSVRC2012_img_val.tar")
-    add("--val_labels", type=_folder, help="class of each validation image")
-    add("--synsets", type=_folder, help="wnids in the order of the devkit's numbers")
-    add("--test_tar", type=_folder, help="imagenetv2-matched-frequency.tar.gz")
-    add("--check", action="store_true", help="count all images and decode each of them")
+    add("--imagenet_v2_data_dir", type=folder, help="where else ImageNet-v2 may lie")
+    add("--train_tar", type=folder, help="ILSVRC2012_img_train.tar")
+    add("--val_tar", type=folder, help="ILSVRC2012_img_val.tar")
+    add("--val_labels", type=folder, help="class of each validation image")
+    add("--synsets", type=folder, help="wnids in the order of the devkit's numbers")
+    add("--test_tar", type=folder, help="imagenetv2-matched-frequency.tar.gz")
+    speech.add_argument(
+        "--archives",
+        type=folder,
+        action="append",
+        default=[],
+        help="a folder with train-clean-100.tar.gz and the like; may be given again",
+    )
     return parser
 
 
-def _folder(path: str) -> Path:
+def folder(path: str) -> Path:
+    """Returns a path of the command line; `~` is the user's home."""
     return Path(path).expanduser()
 
 
 def _mini(arguments: argparse.Namespace) -> int:
     print(mini.prepare(arguments.data_dir))
+    print(mini_speech.prepare(arguments.data_dir))
     return 0
 
 
 def _imagenet(arguments: argparse.Namespace) -> int:
-    """Unpacks what tar files are given, then checks, or shows what was found."""
+    """Unpacks what tar files are given, then shows what was found."""
     root = arguments.data_dir / "imagenet"
     if arguments.train_tar:
         unpack.train(arguments.train_tar, root / "train")
@@ -68,7 +84,32 @@ def _imagenet(arguments: argparse.Namespace) -> int:
     if arguments.test_tar:
         unpack.test(arguments.test_tar, root / "imagenet_v2")
     folders = Folders(arguments.data_dir, arguments.imagenet_v2_data_dir)
-    return check.imagenet(folders, decode=arguments.check)
+    return check.imagenet(folders, decode=False)
+
+
+def _librispeech(arguments: argparse.Namespace) -> int:
+    """Completes what is missing, then shows what was found."""
+    root = find_root(arguments.data_dir)
+    for archive in download.ARCHIVES:
+        if not (root / archive.subset).is_dir():
+            _unpack_speech(archive, root, arguments.archives)
+    layout.complete(root, layout.SUBSETS, layout.VOCABULARY_SIZE)
+    return check_speech.librispeech(Folders(arguments.data_dir), decode=False)
+
+
+def _unpack_speech(
+    archive: download.Archive, root: Path, given: Sequence[Path]
+) -> None:
+    """Unpacks a subset from a given archive, or downloads it and removes it after."""
+    own = root / "archives"
+    path = download.find(archive, [*given, own])
+    if path is None:
+        path = download.download(archive, own)
+    else:
+        download.verify(archive, path)
+    unpack.speech(path, root / archive.subset)
+    if path.parent == own and own not in given:
+        path.unlink()
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from algorithmic_efficiency.data import Folders
-from datasets import check, setup
+from datasets import check, doctor, setup
 from workloads._imagenet.data import open_full
 
 JPEG = (Path(__file__).parents[1] / "data" / "images" / "rgb.jpeg").read_bytes()
@@ -56,8 +56,8 @@ def few(monkeypatch):
     monkeypatch.setattr(check, "BASE", base)
 
 
-def run(tmp_path, *options):
-    return setup.main(["imagenet", f"--data_dir={tmp_path / 'data'}", *options])
+def run(tmp_path, *options, command=setup):
+    return command.main(["imagenet", f"--data_dir={tmp_path / 'data'}", *options])
 
 
 def label_file(tars, form):
@@ -91,8 +91,8 @@ def test_tar_files_become_folders(tmp_path, tars, form, capsys):
         f"--val_labels={label_file(tars, form)}",
         f"--synsets={tars}/synsets.txt",
         f"--test_tar={tars}/test.tar",
-        "--check",
     )
+    status += run(tmp_path, command=doctor)
     output = capsys.readouterr().out
     assert status == 0, output
     assert "train: 12 of 12 images in" in output
@@ -126,14 +126,14 @@ def test_unpacking_goes_on_after_an_interruption(tmp_path, tars, capsys):
     assert "is there already" in capsys.readouterr().out
 
 
-def test_check_lists_what_is_missing_and_broken(tmp_path, tars, capsys):
+def test_doctor_lists_what_is_missing_and_broken(tmp_path, tars, capsys):
     run(tmp_path, f"--train_tar={tars}/train.tar", f"--test_tar={tars}/test.tar")
     root = tmp_path / "data" / "imagenet"
     broken = root / "train" / "n02" / "n02_3.JPEG"
     broken.write_bytes(JPEG[:-50])
     (root / "train" / "n01" / "n01_0.JPEG").unlink()
     capsys.readouterr()
-    assert run(tmp_path, "--check") == 1
+    assert run(tmp_path, command=doctor) == 1
     lines = capsys.readouterr().out.splitlines()
     assert lines == [
         f"train: 11 of 12 images in {root}/train",
@@ -169,6 +169,7 @@ def test_missing_tar_file_is_one_sentence(tmp_path, capsys):
 
 def test_mini_prints_where_it_is(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(setup.mini, "COUNTS", {"train": 10, "val": 10, "test": 10})
+    monkeypatch.setattr(setup.mini_speech, "prepare", lambda path: path / "speech")
     assert setup.main(["mini", f"--data_dir={tmp_path}"]) == 0
     (folder,) = tmp_path.iterdir()
-    assert capsys.readouterr().out == f"{folder}\n"
+    assert capsys.readouterr().out == f"{folder}\n{tmp_path}/speech\n"

@@ -127,5 +127,5 @@ def _check_count(
         raise DataError(
             f"The {split} split of {definition.name} under {folders.data_dir} has "
             f"{found} images, expected {expected}; a score on other data would not be "
-            "one. `python -m datasets.setup imagenet --check` counts the files."
+            "one. `python -m datasets.doctor imagenet` counts the files."
         )

@@ -21,7 +21,7 @@ def missing(definition: Definition, folders: Folders) -> str | None:
     lost = [s for s in layout.SUBSETS if not index.path_of(root, s).is_file()]
     if lost:
         return f"there is no index of LibriSpeech's {', '.join(lost)} split in {root}"
-    path = _tokenizer_path(folders, root)
+    path = find_tokenizer(folders, root)
     return None if path.is_file() else f"there is no tokenizer {path}"
 
 
@@ -57,14 +57,15 @@ def open_split(definition: Definition, folders: Folders, split: str) -> Dataset:
         examples = Subset(examples, count, EVAL_TRAIN_SEED)
     if split != "train":
         examples = index.ByLength(examples)
-    tokenizer = Tokenizer(_tokenizer_path(folders, root), arguments["vocabulary_size"])
+    tokenizer = Tokenizer(find_tokenizer(folders, root), arguments["vocabulary_size"])
     tokenizer.check()
     sizes = (definition.fields[name][0].shape[0] for name in ("inputs", "targets"))
     element = Element(tokenizer, *sizes)
     return Dataset(examples, element, Finish(arguments["buckets"]), tokenizer.decode)
 
 
-def _tokenizer_path(folders: Folders, root: Path) -> Path:
+def find_tokenizer(folders: Folders, root: Path) -> Path:
+    """Returns the tokenizer that was asked for, or the one beside the data."""
     return folders.librispeech_tokenizer_vocab_path or root / layout.TOKENIZER
 
 
@@ -77,8 +78,7 @@ def _indexed(
     changed = index.stale(root, subsets[split], path)
     if changed is not None:
         raise DataError(
-            f"The index {path} is older than the data in {changed}; `{PREPARE}` "
-            "writes it anew."
+            f"The index {path} is older than the data in {changed}; {index.AGAIN}"
         )
     expected = getattr(definition, f"num_{split}_examples")
     found = len(examples)

@@ -25,6 +25,7 @@ from workloads._librispeech.reading import Utterance, header
 MAX_SAMPLES = 320_000  # 20 seconds; longer utterances are left out
 MAX_CHARACTERS = 256  # likewise, of the transcript
 FORMAT = 1
+AGAIN = "`python -m datasets.setup librispeech` writes it anew."
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,11 +69,11 @@ class Indexed:
             whole = facts["format"] == FORMAT and facts["rows"] == len(self)
         except (OSError, ValueError, TypeError, KeyError, IndexError) as error:
             raise DataError(
-                f"The index {path} cannot be read: {error}. {_AGAIN}"
+                f"The index {path} cannot be read: {error}. {AGAIN}"
             ) from error
         if not whole:
             raise DataError(
-                f"The index {path} is not whole or of this version. {_AGAIN}"
+                f"The index {path} is not whole or of this version. {AGAIN}"
             )
         self.unknown = int(facts["unknown"])  # rows that might not fit, if known
 
@@ -96,9 +97,6 @@ class Indexed:
     def _starts(self) -> np.ndarray:
         """Where the lines start, from the second one, and where the file ends."""
         return np.flatnonzero(self._data == ord("\n")) + 1
-
-
-_AGAIN = "`python -m datasets.setup librispeech` writes it anew."
 
 
 class ByLength:

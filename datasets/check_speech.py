@@ -1,0 +1,92 @@
+"""Counts the utterances of LibriSpeech and decodes every one of them."""
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from algorithmic_efficiency.data import Folders
+from algorithmic_efficiency.errors import DataError
+from workloads._librispeech import index, layout
+from workloads._librispeech.data import find_root, find_tokenizer
+from workloads._librispeech.reading import damage
+from workloads._librispeech.scale import FULL
+from workloads._librispeech.tokenizer import Tokenizer
+
+
+def librispeech(folders: Folders, *, decode: bool) -> int:
+    """Prints what was found of each split; returns 1 where something is wrong.
+
+    Args:
+      folders: where data may lie.
+      decode: whether to decode every file, compare its sound with the MD5 sum in its
+        header and its transcript with the tokenizer, which takes minutes; else only
+        headers are read.
+    """
+    root = find_root(folders.data_dir)
+    tokenizer = Tokenizer(find_tokenizer(folders, root), layout.VOCABULARY_SIZE)
+    whole = True
+    try:
+        tokenizer.check()
+    except DataError as error:
+        print(f"tokenizer: {error}")
+        whole, decode = False, False
+    for split, subsets in layout.SUBSETS.items():
+        absent = [name for name in subsets if not (root / name).is_dir()]
+        if absent:
+            print(f"{split}: {', '.join(absent)} not found in {root}")
+            whole = False
+        else:
+            whole = _split(root, split, tokenizer if decode else None) and whole
+    return 0 if whole else 1
+
+
+def _split(root: Path, split: str, tokenizer: Tokenizer | None) -> bool:
+    """Prints what was found of one split; says whether all of it is as published."""
+    subsets = layout.SUBSETS[split]
+    rows = list(index.scan(root, subsets))
+    found = len(rows), sum(row.fits for row in rows)
+    expected = layout.UTTERANCES[split], FULL[f"num_{split}_examples"]
+    print(
+        f"{split}: {found[0]:,} of {expected[0]:,} utterances in {root}, of which "
+        f"{found[1]:,} of {expected[1]:,} are short enough"
+    )
+    faults = [*_index_faults(root, split, rows), *_faults(root, rows, tokenizer)]
+    for fault in faults:
+        print(f"  {fault}")
+    return found == expected and not faults
+
+
+def _index_faults(root: Path, split: str, rows: list[index.Row]) -> Iterator[str]:
+    """Yields what is wrong with the index of a split."""
+    path = index.path_of(root, split)
+    try:
+        indexed = index.Indexed(path)
+    except DataError as error:
+        yield str(error)
+        return
+    kept = [row for row in rows if row.fits]
+    pairs = zip(indexed, kept, strict=False)
+    same = all(
+        utterance == (str(root / row.path), row.samples, row.transcript)
+        for utterance, row in pairs
+    )
+    if not same or len(indexed) != len(kept):
+        yield f"{path}: differs from the files; {index.AGAIN}"
+
+
+def _faults(
+    root: Path, rows: list[index.Row], tokenizer: Tokenizer | None
+) -> Iterator[str]:
+    """Yields a line for each utterance that cannot be used, in order."""
+
+    def fault(row: index.Row) -> str:
+        why = row.why
+        if not why and tokenizer is not None:
+            unknown = tokenizer.unknown(row.transcript)
+            why = f"has {unknown!r} in its transcript" if unknown else ""
+            why = why or damage(root / row.path)
+        return f"{root / row.path}: {why}" if why else ""
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        yield from filter(None, pool.map(fault, rows))
