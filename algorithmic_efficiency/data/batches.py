@@ -231,9 +231,7 @@ def _grain() -> Any:
     """Returns grain, which takes a second to load and is not typed."""
     absl = logging.getLogger("absl")
     level = absl.level
-    absl.setLevel(
-        logging.ERROR
-    )  # it warns where JAX, which it can do without, is missing
+    absl.setLevel(logging.ERROR)  # it warns where JAX is not installed
     try:
         return importlib.import_module("grain")
     finally:
