@@ -38,6 +38,13 @@ class Rule:
     dense: bool = False
 
 
+# Of one layer and direction; both frameworks keep these as [4 * hidden, in].
+_LSTM = (
+    ("weight_ih_l0", ParameterType.WEIGHT),
+    ("weight_hh_l0", ParameterType.WEIGHT),
+    ("bias_ih_l0", ParameterType.BIAS),
+    ("bias_hh_l0", ParameterType.BIAS),
+)
 RULES = (
     Rule("conv", "weight", ParameterType.CONV_WEIGHT, "kernel", dense=True),
     Rule("conv", "bias", ParameterType.BIAS, "bias"),
@@ -47,6 +54,11 @@ RULES = (
     Rule("ln", "bias", ParameterType.LAYER_NORM_BIAS, "bias"),
     Rule("fc", "weight", ParameterType.WEIGHT, "kernel", dense=True),
     Rule("fc", "bias", ParameterType.BIAS, "bias"),
+    *(
+        Rule("lstm", f"{leaf}{direction}", kind, f"{leaf}{direction}")
+        for direction in ("", "_reverse")
+        for leaf, kind in _LSTM
+    ),
 )
 # Running statistics and counters: PyTorch's buffer -> the entry of JAX's `batch_stats`.
 STATISTICS = {

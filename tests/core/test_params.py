@@ -21,6 +21,7 @@ TABLE = [
     ("block.3.ln2.bias", "LAYER_NORM_BIAS", "block.3.ln2.bias", (6,), (6,)),
     ("fc.weight", "WEIGHT", "fc.kernel", (10, 8), (8, 10)),
     ("fc12.bias", "BIAS", "fc12.bias", (10,), (10,)),
+    ("lstms.0.lstm.bias_hh_l0", "BIAS", "lstms.0.lstm.bias_hh_l0", (8,), (8,)),
 ]  # fmt: skip
 NAMES = [row[0] for row in TABLE]
 
@@ -54,6 +55,15 @@ def test_jax_has_the_same_path_and_its_own_layout(row):
     for index in np.ndindex(value.shape):
         mirrored = (*index[2:], *index[1::-1]) if value.ndim > 1 else index
         assert moved[mirrored] == value[index]
+
+
+def test_weights_that_jax_keeps_as_pytorch_does():
+    name = "lstm.weight_ih_l0_reverse"
+    value = np.arange(24, dtype=np.float32).reshape(8, 3)
+    tree = params.to_jax({name: value})
+    np.testing.assert_array_equal(at(tree, name), value)
+    np.testing.assert_array_equal(params.from_jax(tree)[name], value)
+    assert params.parameter_type(name) is ParameterType.WEIGHT
 
 
 def test_there_and_back_is_the_same():
