@@ -1,0 +1,1 @@
+"""What the two speech workloads share: reading LibriSpeech, and their models' front."""
