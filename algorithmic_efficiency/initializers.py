@@ -69,3 +69,31 @@ class LecunNormal:
             values[outside] = random.standard_normal(count, np.float32)
             outside = np.abs(values) > 2.0
         return values * np.float32(1.0 / (math.sqrt(fan_in) * TRUNCATED_STDDEV))
+
+
+@dataclasses.dataclass(frozen=True)
+class Uniform:
+    """Values between -bound and bound, all equally likely."""
+
+    bound: float
+
+    def __call__(
+        self, shape: tuple[int, ...], random: np.random.Generator
+    ) -> np.ndarray:
+        """Returns float32 values of the given shape."""
+        return (2.0 * random.random(shape, np.float32) - 1.0) * np.float32(self.bound)
+
+
+@dataclasses.dataclass(frozen=True)
+class XavierUniform:
+    """Uniform values of variance 2 / (fan_in + fan_out) (Glorot and Bengio, 2010).
+
+    The fans of a convolution count the places of its kernel.
+    """
+
+    def __call__(
+        self, shape: tuple[int, ...], random: np.random.Generator
+    ) -> np.ndarray:
+        """Returns float32 values of the given shape."""
+        fans = (shape[0] + shape[1]) * math.prod(shape[2:])
+        return Uniform(math.sqrt(6.0 / fans))(shape, random)

@@ -52,8 +52,24 @@ RULES = (
     Rule("bn", "bias", ParameterType.BATCH_NORM_BIAS, "bias"),
     Rule("ln", "weight", ParameterType.LAYER_NORM_SCALE, "scale"),
     Rule("ln", "bias", ParameterType.LAYER_NORM_BIAS, "bias"),
-    Rule("fc", "weight", ParameterType.WEIGHT, "kernel", dense=True),
-    Rule("fc", "bias", ParameterType.BIAS, "bias"),
+    *(
+        Rule(kind, *row)
+        for kind in ("fc", "lin", "linear")
+        for row in (
+            ("weight", ParameterType.WEIGHT, "kernel", True),
+            ("bias", ParameterType.BIAS, "bias"),
+        )
+    ),
+    # Attention: four dense layers, and the learned scale of the queries.
+    Rule("query", "weight", ParameterType.ATTENTION_Q, "kernel", dense=True),
+    Rule("key", "weight", ParameterType.ATTENTION_K, "kernel", dense=True),
+    Rule("value", "weight", ParameterType.ATTENTION_V, "kernel", dense=True),
+    Rule("out", "weight", ParameterType.ATTENTION_OUT, "kernel", dense=True),
+    *(
+        Rule(kind, "bias", ParameterType.ATTENTION_BIAS, "bias")
+        for kind in ("query", "key", "value", "out")
+    ),
+    Rule("qs", "weight", ParameterType.WEIGHT, "scale"),
     *(
         Rule("lstm", f"{leaf}{direction}", kind, f"{leaf}{direction}")
         for direction in ("", "_reverse")

@@ -18,6 +18,7 @@ ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
     "silu": nn.silu,
     "gelu": nn.gelu,  # the tanh approximation
 }
+LAYER_NORM_EPSILON = 1e-6
 
 
 class Conv(nn.Module):
@@ -42,6 +43,26 @@ class Dense(nn.Dense):
     """A dense layer that starts at zero."""
 
     kernel_init: Callable[..., jax.Array] = nn.initializers.zeros
+
+
+class LayerNorm(nn.Module):
+    """Layer norm whose scale is 1 + parameter; both parameters start at zero.
+
+    y = (x - mean) / sqrt(variance + 1e-6) * (1 + scale) + bias over the last axis, the
+    variance being the population's; computed in float32 or wider.
+    """
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Returns [..., C], in the dtype of x."""
+        shape = x.shape[-1:]
+        scale = self.param("scale", nn.initializers.zeros, shape)
+        bias = self.param("bias", nn.initializers.zeros, shape)
+        z = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+        z = z - z.mean(-1, keepdims=True)
+        variance = jnp.square(z).mean(-1, keepdims=True)
+        y = z * lax.rsqrt(variance + LAYER_NORM_EPSILON) * (1.0 + scale) + bias
+        return y.astype(x.dtype)
 
 
 def conv2d(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:

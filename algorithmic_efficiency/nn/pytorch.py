@@ -16,6 +16,7 @@ ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "silu": F.silu,
     "gelu": partial(F.gelu, approximate="tanh"),
 }
+LAYER_NORM_EPSILON = 1e-6
 
 
 class Conv(nn.Conv2d):
@@ -44,3 +45,21 @@ class Dense(nn.Linear):
         """Fills weights and bias with zeros instead of drawing them."""
         for parameter in self.parameters():
             nn.init.zeros_(parameter)
+
+
+class LayerNorm(nn.Module):
+    """Layer norm whose scale is 1 + parameter; both parameters start at zero.
+
+    y = (x - mean) / sqrt(variance + 1e-6) * (1 + weight) + bias over the last axis, the
+    variance being the population's.
+    """
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(features))
+        self.bias = nn.Parameter(torch.zeros(features))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Returns [..., C], in the dtype of x."""
+        shape = (len(self.weight),)
+        return F.layer_norm(x, shape, 1.0 + self.weight, self.bias, LAYER_NORM_EPSILON)
