@@ -84,8 +84,8 @@ def _faults(
         why = row.why
         if not why and tokenizer is not None:
             unknown = tokenizer.unknown(row.transcript)
-            why = f"has {unknown!r} in its transcript" if unknown else ""
-            why = why or damage(root / row.path)
+            strange = f"has {unknown!r} in its transcript, which the tokenizer lacks"
+            why = strange if unknown else damage(root / row.path)
         return f"{root / row.path}: {why}" if why else ""
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:

@@ -170,7 +170,7 @@ def _stream(url: str, start: int) -> Iterator[bytes]:
             skip = start if response.status == http.HTTPStatus.OK else 0
             while skip:  # a server that knows no ranges begins at the beginning
                 skip -= len(response.read(min(skip, _CHUNK))) or skip
-            while chunk := response.read(_CHUNK):
+            while chunk := response.read1(_CHUNK):
                 yield chunk
     except (OSError, http.client.HTTPException) as error:
         raise _LostError(str(error)) from error

@@ -95,6 +95,7 @@ def make_corpus(root: Path, *, complete: bool = True) -> Folders:
     return Folders(root.parent)
 
 
+@functools.cache
 def archive(subset) -> bytes:
     """Returns an archive as openslr.org gives it, other files of its included."""
     buffer = io.BytesIO()

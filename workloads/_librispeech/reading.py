@@ -160,7 +160,7 @@ def header(path: Path) -> Header:
         with path.open("rb") as file:
             data = file.read(_HEADER_SIZE)
     except OSError as error:
-        raise BadExample(str(path), f"cannot be read: {error.strerror}") from error
+        raise BadExample(str(path), _reason(str(path), str(error.strerror))) from error
     if len(data) < _HEADER_SIZE or not data.startswith(b"fLaC"):
         raise BadExample(str(path), _reason(str(path), "is not a FLAC file"))
     word = int.from_bytes(data[18:26])

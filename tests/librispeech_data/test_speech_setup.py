@@ -1,0 +1,283 @@
+"""`datasets.setup librispeech`: from archives to splits, through kills and bad nets."""
+
+import hashlib
+import io
+import signal
+import subprocess
+import sys
+import tarfile
+import time
+from pathlib import Path
+
+import archive_server
+import pytest
+from corpora import (
+    CHAPTERS,
+    COUNTS,
+    VOCABULARY_SIZE,
+    archive,
+    definition,
+    files,
+    make_corpus,
+    names,
+    spoken,
+)
+
+from algorithmic_efficiency.data import Folders
+from datasets import check_speech, download, setup
+from workloads._librispeech import index, layout
+from workloads._librispeech.data import missing, open_split
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch):
+    """Makes the published numbers those of the small corpus."""
+    rows = [
+        download.Archive(name, len(data), hashlib.sha256(data).hexdigest())
+        for name, data in ((name, archive(name)) for name in CHAPTERS)
+    ]
+    monkeypatch.setattr(download, "ARCHIVES", rows)
+    monkeypatch.setattr(download, "WAIT_SECONDS", 0.01)
+    monkeypatch.setattr(layout, "UTTERANCES", COUNTS)
+    monkeypatch.setattr(layout, "VOCABULARY_SIZE", VOCABULARY_SIZE)
+    counts = {f"num_{split}_examples": count for split, count in COUNTS.items()}
+    monkeypatch.setattr(check_speech, "FULL", counts)
+
+
+@pytest.fixture
+def archives(tmp_path):
+    folder = tmp_path / "archives"
+    folder.mkdir()
+    for subset in CHAPTERS:
+        (folder / f"{subset}.tar.gz").write_bytes(archive(subset))
+    return folder
+
+
+@pytest.fixture
+def server():
+    content = {f"{subset}.tar.gz": archive(subset) for subset in CHAPTERS}
+    with archive_server.running(content) as server:
+        yield server
+
+
+def run(tmp_path, *options):
+    return setup.main(["librispeech", f"--data_dir={tmp_path / 'data'}", *options])
+
+
+def assert_complete(root):
+    """Compares every unpacked file with the original, and finds no other."""
+    expected = {
+        path: data for subset in CHAPTERS for path, data in files(subset).items()
+    }
+    found = {str(p.relative_to(root)) for p in root.rglob("*") if p.is_file()}
+    indexes = {f"index/{split}.tsv" for split in COUNTS}
+    assert found == expected.keys() | indexes | {"tokenizer.model"}
+    assert all((root / path).read_bytes() == data for path, data in expected.items())
+    for split, count in COUNTS.items():
+        dataset = open_split(definition(), Folders(root.parent), split)
+        assert len(dataset.examples) == count
+
+
+def test_archives_become_splits(tmp_path, archives, capsys):
+    assert missing(definition(), Folders(tmp_path / "data"))
+    assert run(tmp_path, f"--archives={tmp_path}", f"--archives={archives}") == 0
+    root = tmp_path / "data" / "LibriSpeech"
+    lines = capsys.readouterr().out.splitlines()[-3:]
+    assert lines == [
+        f"{split}: {n} of {n} utterances in {root}, of which {n} of {n} are short "
+        "enough"
+        for split, n in COUNTS.items()
+    ]
+    assert_complete(root)
+    assert missing(definition(), Folders(tmp_path / "data")) is None
+    assert len(list(archives.iterdir())) == 6
+    times = {path: path.stat().st_mtime_ns for path in root.rglob("*")}
+    assert run(tmp_path) == 0  # finds everything there, without the archives
+    assert {path: path.stat().st_mtime_ns for path in root.rglob("*")} == times
+
+
+def test_index_says_what_lies_where(tmp_path, archives):
+    run(tmp_path, f"--archives={archives}")
+    path = index.path_of(tmp_path / "data" / "LibriSpeech", "validation")
+    head, *lines = path.read_text().splitlines()
+    assert head == '{"format": 1, "rows": 7, "unknown": 0}'
+    rows = [(f, n, *spoken(n)) for s in ("dev-clean", "dev-other") for f, n in names(s)]
+    assert lines == [
+        f"{name}\t{folder}/{name}.flac\t{len(sound)}\t{text}"
+        for folder, name, sound, text in rows
+    ]
+
+
+def test_tokenizer_hears_the_first_training_subset_only(tmp_path, archives):
+    run(tmp_path, f"--archives={archives}")
+    texts = [
+        text.partition(" ")[2]
+        for path, data in sorted(
+            files("train-clean-100").items(), key=lambda row: int(row[0].split("/")[1])
+        )
+        if path.endswith(".txt")
+        for text in data.decode().splitlines()
+    ]
+    layout.tokenizer.train(texts, tmp_path / "mine.model", VOCABULARY_SIZE)
+    root = tmp_path / "data" / "LibriSpeech"
+    assert (root / "tokenizer.model").read_bytes() == (
+        tmp_path / "mine.model"
+    ).read_bytes()
+
+
+def test_tokenizer_is_trained_on_so_many_characters_at_most(tmp_path, monkeypatch):
+    texts = [spoken(f"1-1-{k}")[1] for k in range(40)]
+    monkeypatch.setattr(layout.tokenizer, "MAX_CHARACTERS", sum(map(len, texts[:30])))
+    for name, used in (("all", texts), ("first", texts[:30])):
+        layout.tokenizer.train(used, tmp_path / name, 30)
+    assert (tmp_path / "all").read_bytes() == (tmp_path / "first").read_bytes()
+    monkeypatch.undo()
+    layout.tokenizer.train(texts, tmp_path / "more", 30)
+    assert (tmp_path / "all").read_bytes() != (tmp_path / "more").read_bytes()
+
+
+def test_unpacking_goes_on_after_a_kill(tmp_path, archives):
+    partial = tmp_path / "data" / "LibriSpeech" / ".dev-clean.partial" / "84" / "121"
+    partial.mkdir(parents=True)
+    whole, half = (f"dev-clean/84/121/84-121-000{k}.flac" for k in range(2))
+    data = files("dev-clean")
+    (partial / Path(whole).name).write_bytes(data[whole])
+    (partial / Path(half).name).write_bytes(data[half][:500])
+    kept = (partial / Path(whole).name).stat().st_mtime_ns
+    assert run(tmp_path, f"--archives={archives}") == 0
+    root = tmp_path / "data" / "LibriSpeech"
+    assert (root / whole).stat().st_mtime_ns == kept
+    assert_complete(root)
+
+
+@pytest.mark.parametrize("damage", ["cut off", "changed"])
+def test_damaged_archive_is_one_sentence(tmp_path, archives, capsys, damage):
+    path = archives / "dev-other.tar.gz"
+    data = path.read_bytes()
+    path.write_bytes(data[:-9] if damage == "cut off" else data[:-9] + bytes(9))
+    assert run(tmp_path, f"--archives={archives}") == 2
+    error = capsys.readouterr().err
+    assert f"{path} (" in error and "its SHA-256 sum differs" in error
+    assert error.count("\n") == 1
+    assert not list((tmp_path / "data" / "LibriSpeech").glob("*dev-other*"))
+    path.write_bytes(data)
+    assert run(tmp_path, f"--archives={archives}") == 0
+
+
+def test_only_utterances_leave_an_archive(tmp_path):
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
+        for name in (
+            "LibriSpeech/dev-clean/84/121/84-121-0000.flac",
+            "LibriSpeech/dev-clean/../../../84-121-0001.flac",
+            "/LibriSpeech/dev-clean/84/121/84-121-0002.flac",
+            "LibriSpeech/dev-clean/84/121/../84-121-0003.flac",
+            "LibriSpeech/dev-other/84/121/84-121-0004.flac",
+            "LibriSpeech/dev-clean/84/121/program.py",
+        ):
+            info = tarfile.TarInfo(name)
+            info.size = 4
+            tar.addfile(info, io.BytesIO(b"data"))
+        link = tarfile.TarInfo("LibriSpeech/dev-clean/84/121/84-121-0005.flac")
+        link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        tar.addfile(link)
+    (tmp_path / "a.tar.gz").write_bytes(buffer.getvalue())
+    setup.unpack.speech(tmp_path / "a.tar.gz", tmp_path / "data" / "dev-clean")
+    found = [p for p in tmp_path.rglob("*") if not p.is_dir()]
+    wanted = tmp_path / "data" / "dev-clean" / "84" / "121" / "84-121-0000.flac"
+    assert sorted(found) == [tmp_path / "a.tar.gz", wanted]
+
+
+@pytest.mark.parametrize("knows_ranges", [True, False])
+def test_downloads_go_on_where_the_net_failed(
+    tmp_path, server, monkeypatch, knows_ranges
+):
+    monkeypatch.setattr(download, "URL", server.url)
+    name = "dev-clean.tar.gz"
+    size = len(server.files[name])
+    server.knows_ranges = knows_ranges
+    partial = tmp_path / f".{name}.partial"
+    partial.write_bytes(server.files[name][:2_000])
+    row = next(row for row in download.ARCHIVES if row.file_name == name)
+    if knows_ranges:
+        server.cut_after = 5_000
+    path = download.download(row, tmp_path)
+    assert path.read_bytes() == server.files[name]
+    assert not partial.exists()
+    starts = [*range(2_000, size, 5_000)] if knows_ranges else [2_000]
+    assert server.starts[name] == starts
+
+
+def test_downloaded_archives_are_unpacked_and_removed(tmp_path, server, monkeypatch):
+    monkeypatch.setattr(download, "URL", server.url)
+    root = tmp_path / "data" / "LibriSpeech"
+    (root / "archives").mkdir(parents=True)
+    already = root / "archives" / "dev-other.tar.gz"  # killed before it was unpacked
+    already.write_bytes(server.files[already.name])
+    assert run(tmp_path) == 0
+    assert_complete(root)
+    assert server.starts == {f"{s}.tar.gz": [0] for s in CHAPTERS if s != "dev-other"}
+
+
+def test_server_without_the_file_is_one_sentence(tmp_path, server, monkeypatch, capsys):
+    monkeypatch.setattr(download, "URL", server.url)
+    del server.files["train-clean-100.tar.gz"]
+    assert run(tmp_path) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith(f"{server.url}/train-clean-100.tar.gz cannot be downloaded")
+    assert "404" in error and "--archives" in error
+    assert len(server.starts["train-clean-100.tar.gz"]) == download.ATTEMPTS
+
+
+def test_download_with_another_sum_is_not_kept(tmp_path, server, monkeypatch, capsys):
+    monkeypatch.setattr(download, "URL", server.url)
+    name = "train-clean-100.tar.gz"
+    right = server.files[name]
+    server.files[name] = right[:-3] + b"xyz"
+    assert run(tmp_path) == 2
+    assert "SHA-256 sum differs" in capsys.readouterr().err
+    server.files[name] = right
+    assert run(tmp_path) == 0
+    assert_complete(tmp_path / "data" / "LibriSpeech")
+
+
+KILLED = """
+from pathlib import Path
+from datasets import download
+download.URL = "{url}"
+download.download(download.Archive("dev-clean", {size}, "{sha256}"), Path("{folder}"))
+"""
+
+
+def test_killed_download_goes_on(tmp_path, server, monkeypatch):
+    monkeypatch.setattr(download, "URL", server.url)
+    name, server.pause = "dev-clean.tar.gz", 0.05
+    (row,) = (row for row in download.ARCHIVES if row.file_name == name)
+    code = KILLED.format(url=server.url, folder=tmp_path, **vars(row))
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], cwd=ROOT, stderr=subprocess.DEVNULL
+    )
+    partial = tmp_path / f".{name}.partial"
+    deadline = time.monotonic() + 60
+    while not partial.exists() or partial.stat().st_size < 10_000:
+        assert time.monotonic() < deadline and process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    server.pause = 0.0
+    assert not (tmp_path / name).exists()
+    had = partial.stat().st_size
+    assert download.download(row, tmp_path).read_bytes() == server.files[name]
+    assert server.starts[name] == [0, had]
+
+
+def test_stale_index_is_written_anew(tmp_path):
+    root = tmp_path / "data" / "LibriSpeech"
+    make_corpus(root)
+    (root / "test-clean/61/70/61-70-0004.flac").unlink()
+    chapter = root / "test-clean/61/70/61-70.trans.txt"
+    chapter.write_text("".join(chapter.read_text().splitlines(keepends=True)[:4]))
+    assert run(tmp_path) == 1  # 4 of 5
+    assert index.path_of(root, "test").read_text().startswith('{"format": 1, "rows": 4')
