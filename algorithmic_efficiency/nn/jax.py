@@ -17,6 +17,7 @@ ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
     "relu": nn.relu,
     "silu": nn.silu,
     "gelu": nn.gelu,  # the tanh approximation
+    "tanh": jnp.tanh,
 }
 LAYER_NORM_EPSILON = 1e-6
 

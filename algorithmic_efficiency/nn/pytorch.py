@@ -15,6 +15,7 @@ ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "relu": partial(F.relu, inplace=True),
     "silu": F.silu,
     "gelu": partial(F.gelu, approximate="tanh"),
+    "tanh": torch.tanh,
 }
 LAYER_NORM_EPSILON = 1e-6
 

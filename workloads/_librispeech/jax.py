@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
 
+from algorithmic_efficiency.nn.batch_norm.jax import BatchNorm
 from algorithmic_efficiency.nn.jax import ACTIVATIONS, Dense
 from workloads._librispeech import features as constants
 
@@ -186,3 +187,14 @@ def _windows(x: jax.Array) -> list[jax.Array]:
         for i in range(3)
         for j in range(3)
     ]
+
+
+def batch_norm(name: str) -> BatchNorm:
+    """Returns the published batch norm of the speech models."""
+    return BatchNorm(
+        momentum=0.001,
+        epsilon=1e-3,
+        variance="population",
+        zero_centered_scale=True,
+        name=name,
+    )

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from algorithmic_efficiency.nn.batch_norm.pytorch import BatchNorm
 from algorithmic_efficiency.nn.pytorch import ACTIVATIONS, Dense
 from workloads._librispeech import features as constants
 
@@ -200,3 +201,15 @@ class _ConvOnCpu(torch.autograd.Function):
             stacked = torch.stack(products, 1).unflatten(1, (3, 3))
             weight_gradient = stacked.permute(0, 3, 1, 2)
         return x_gradient, weight_gradient
+
+
+def batch_norm(features: int) -> BatchNorm:
+    """Returns the published batch norm of the speech models, channels last."""
+    return BatchNorm(
+        features,
+        momentum=0.001,
+        eps=1e-3,
+        variance="population",
+        channel_axis=-1,
+        zero_centered_scale=True,
+    )
