@@ -1,5 +1,6 @@
 """One workload in both frameworks with the same, not initial, weights."""
 
+import dataclasses
 import functools
 from typing import Any
 
@@ -23,7 +24,18 @@ def backend(framework: str) -> Any:
 
 @functools.cache
 def workload(name: str, framework: str, folders: Folders | None = None) -> Workload:
-    return Workload(registry.get(name), backend(framework), folders or NO_DATA)
+    definition = without_chance(registry.get(name))
+    return Workload(definition, backend(framework), folders or NO_DATA)
+
+
+def without_chance(definition: spec.Definition) -> spec.Definition:
+    """Returns the definition with dropout and SpecAugment off.
+
+    The frameworks cannot draw the same numbers.
+    """
+    switches = {"dropout_rate": 0.0, "time_masks": 0, "frequency_masks": 0}
+    off = {key: value for key, value in switches.items() if key in definition.model}
+    return dataclasses.replace(definition, model={**definition.model, **off})
 
 
 def started(name: str, framework: str) -> tuple[Workload, Any, Any]:
@@ -71,14 +83,42 @@ def with_weights(name: str, framework: str) -> tuple[Workload, Any, Any]:
 def random_batch(made: Workload, size: int, padded: int, seed: int = 3) -> Any:
     """Returns a NumPy batch of noise; the last `padded` rows have weight 0."""
     random = np.random.default_rng(seed)
-    fields = made.definition.fields
-    batch = {
-        "inputs": random.standard_normal((size, *fields["inputs"].shape), np.float32),
-        "targets": random.integers(0, 10, size).astype(np.int32),
-        "weights": np.ones(size, np.float32),
-    }
+    inputs = made.definition.fields["inputs"]
+    if isinstance(inputs, spec.Field):
+        noise = random.standard_normal((size, *inputs.shape), np.float32)
+        batch = {
+            "inputs": noise,
+            "targets": random.integers(0, 10, size).astype(np.int32),
+        }
+    else:
+        sound = 2000 * random.standard_normal((size, 12_000), np.float32)
+        tokens = random.integers(1, 10, (size, 7)).astype(np.float32)
+        batch = {
+            "inputs": with_paddings(sound, random),
+            "targets": with_paddings(tokens, random),
+        }
+    batch["weights"] = np.ones(size, np.float32)
     batch["weights"][size - padded :] = 0
     return batch
+
+
+def with_paddings(values: np.ndarray, random: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Returns values [B, S] of lengths from half of S to S, and their paddings."""
+    size, longest = values.shape
+    lengths = random.integers(longest // 2, longest + 1, (size, 1))
+    valid = (np.arange(longest) < lengths).astype(np.float32)
+    return values * valid, 1 - valid
+
+
+def visible(outputs: Any) -> np.ndarray:
+    """Returns the outputs [B, ...]; of logits and their paddings, what is valid.
+
+    The paddings are then one more entry of each frame.
+    """
+    if not isinstance(outputs, tuple):
+        return np.asarray(outputs)
+    logits, paddings = (np.asarray(array)[..., None] for array in outputs)
+    return np.concatenate([logits[..., 0] * (1 - paddings), paddings], -1)
 
 
 def forward_backward(
@@ -98,10 +138,14 @@ def _pytorch(made: Workload, module: Any, batch: Any, smoothing: float) -> Any:
     (loss["summed"] / loss["n_valid_examples"]).backward()
     named = module.named_parameters()
     return {
-        "outputs": outputs.detach().numpy(),
+        "outputs": visible(jax.tree.map(lambda x: x.detach().numpy(), outputs)),
         "loss": {key: value.detach().numpy() for key, value in loss.items()},
         "gradients": {key: value.grad.numpy() for key, value in named},
-        "statistics": {k: v.numpy().copy() for k, v in module.named_buffers()},
+        "statistics": {
+            key: value.numpy().copy()
+            for key, value in module.named_buffers()
+            if key.split(".")[-1] in params.STATISTICS
+        },
     }
 
 
@@ -111,7 +155,7 @@ def _jax(
     result = _jax_run(made, smoothing, parameters, state, batch)
     gradients, (outputs, loss, moved) = jax.device_get(result)
     return {
-        "outputs": outputs,
+        "outputs": visible(outputs),
         "loss": loss,
         "gradients": params.from_jax(gradients),
         "statistics": params.statistics_from_jax(moved["batch_stats"]),

@@ -14,7 +14,12 @@ from algorithmic_efficiency.runner.tuning import namedtuple
 from algorithmic_efficiency.workload import Workload
 
 FRAMEWORKS = ("jax", "pytorch")
-COUNTS = {"imagenet_resnet": 25_557_032}
+COUNTS = {
+    "imagenet_resnet": 25_557_032,
+    "librispeech_conformer": 32_321_792,
+    "librispeech_conformer_layernorm": 32_317_696,
+}
+ATTENTION = {"query": "Q", "key": "K", "value": "V", "out": "OUT"}
 
 
 def test_full_size_names_shapes_and_types_agree(full_name: str) -> None:
@@ -32,19 +37,25 @@ def test_full_size_names_shapes_and_types_agree(full_name: str) -> None:
 
 def test_types_are_those_of_the_layers(mini_name: str) -> None:
     made, module, _ = pairs.started(mini_name, "pytorch")
-    kinds = (torch.nn.Conv2d, torch.nn.Linear)
     seen = 0
     for path, layer in module.named_modules():
         for leaf, _ in layer.named_parameters(recurse=False):
             found = made.model_params_types[f"{path}.{leaf}"].name
-            if isinstance(layer, kinds):
-                prefix = "CONV_" if isinstance(layer, torch.nn.Conv2d) else ""
-                assert found == ("BIAS" if leaf == "bias" else f"{prefix}WEIGHT")
-            else:
-                expected = "BIAS" if leaf == "bias" else "SCALE"
-                assert found.endswith(f"NORM_{expected}")
+            assert found == layer_type(path.rpartition(".")[2], layer, leaf)
             seen += 1
     assert seen == len(list(module.parameters()))
+
+
+def layer_type(name: str, layer: torch.nn.Module, leaf: str) -> str:
+    """Returns the type that a parameter has by the class of its layer."""
+    is_bias = "bias" in leaf
+    if isinstance(layer, torch.nn.Linear) and name in ATTENTION:
+        return "ATTENTION_BIAS" if is_bias else f"ATTENTION_{ATTENTION[name]}"
+    if type(layer).__name__ in ("BatchNorm", "LayerNorm"):
+        kind = type(layer).__name__.upper().replace("NORM", "_NORM")
+        return f"{kind}_{'BIAS' if is_bias else 'SCALE'}"
+    is_conv = isinstance(layer, torch.nn.modules.conv._ConvNd)
+    return "BIAS" if is_bias else "CONV_WEIGHT" if is_conv else "WEIGHT"
 
 
 def test_param_trees_have_the_form_of_the_parameters(mini_name: str) -> None:
@@ -79,9 +90,7 @@ def test_one_pass_agrees(mini_name: str) -> None:
     close(ours["outputs"][:6], theirs["outputs"][:6], 2e-4)
     for key in ("summed", "n_valid_examples", "per_example"):
         close(ours["loss"][key], theirs["loss"][key], 1e-4)
-    assert set(ours["gradients"]) == set(theirs["gradients"])
-    for name, value in theirs["gradients"].items():
-        close(ours["gradients"][name], value, 2e-3, name)
+    close_gradients(ours["gradients"], theirs["gradients"], 2e-3)
     for name, value in theirs["statistics"].items():
         close(ours["statistics"][name], value, 1e-4, name)
 
@@ -92,7 +101,8 @@ def test_evaluation_agrees(mini_name: str) -> None:
         made, parameters, state = pairs.with_weights(mini_name, framework)
         batch = made.place(pairs.random_batch(made, size=6, padded=0))
         backend = pairs.backend(framework)
-        outputs[framework] = backend.predict(made._model, parameters, state, batch)
+        found = backend.predict(made._model, parameters, state, batch)
+        outputs[framework] = pairs.visible(found)
     close(outputs["jax"], outputs["pytorch"], 2e-4)
 
 
@@ -111,7 +121,7 @@ def test_recalibration_agrees(mini_name: str) -> None:
             for name, value in flat.items()
             if name.split(".")[-1] in params.STATISTICS
         }
-    assert len(statistics["jax"]) > 40
+    assert len(statistics["jax"]) >= 6
     for name, value in statistics["pytorch"].items():
         close(statistics["jax"][name], value, 1e-4, name)
 
@@ -122,17 +132,19 @@ def test_padding_is_invisible(mini_name: str, framework: str) -> None:
     for fill in (0.0, 100.0):
         made, parameters, state = pairs.with_weights(mini_name, framework)
         batch = pairs.random_batch(made, size=8, padded=2)
-        batch["inputs"][6:] = fill
-        batch["targets"][6:] = int(fill > 0)
+        for value in jax.tree.leaves(batch["inputs"]):
+            value[6:] = fill
+        for value in jax.tree.leaves(batch["targets"]):
+            value[6:] = int(fill > 0)
         runs.append(pairs.forward_backward(made, parameters, state, batch))
     made, parameters, state = pairs.with_weights(mini_name, framework)
-    alone = {k: v[:6] for k, v in batch.items()}
+    alone = jax.tree.map(lambda value: value[:6], batch)
     runs.append(pairs.forward_backward(made, parameters, state, alone))
     for other in runs[1:]:
         close(runs[0]["loss"]["summed"], other["loss"]["summed"], 1e-5)
-        for part in ("gradients", "statistics"):
-            for name, value in runs[0][part].items():
-                close(value, other[part][name], 1e-3, name)
+        close_gradients(runs[0]["gradients"], other["gradients"], 1e-3)
+        for name, value in runs[0]["statistics"].items():
+            close(value, other["statistics"][name], 1e-3, name)
 
 
 def test_twenty_steps_agree(
@@ -196,10 +208,24 @@ def load_algorithm(name: str, framework: str) -> Any:
     return submission.load(path)
 
 
-def close(ours: Any, theirs: Any, tolerance: float, name: str = "") -> None:
+def close_gradients(ours: Any, theirs: Any, tolerance: float) -> None:
+    """Asserts equality of all gradients, each relative to its largest entry.
+
+    The bias of attention's keys has none but rounding noise, since softmax ignores
+    what all keys share; that noise is compared with the gradient of the queries' bias.
+    """
+    assert set(ours) == set(theirs)
+    for name, value in theirs.items():
+        yardstick = theirs[name.replace("key.bias", "query.bias")]
+        close(ours[name], value, tolerance, name, yardstick)
+
+
+def close(
+    ours: Any, theirs: Any, tolerance: float, name: str = "", yardstick: Any = None
+) -> None:
     """Asserts equality relative to the largest entry of the expected array."""
     ours, theirs = np.asarray(ours, np.float64), np.asarray(theirs, np.float64)
     assert ours.shape == theirs.shape, name
-    scale = max(np.abs(theirs).max(), 1e-6)
+    scale = max(np.abs(theirs if yardstick is None else yardstick).max(), 1e-6)
     worst = np.abs(ours - theirs).max() / scale
     assert worst <= tolerance, f"{name}: off by {worst:.2g} of the largest entry"
