@@ -8,9 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from algorithmic_efficiency.nn.batch_norm.jax import BatchNorm
 from algorithmic_efficiency.nn.jax import ACTIVATIONS, Dense, LayerNorm
-from workloads._librispeech.jax import FrontEnd, Inputs, Subsample
+from workloads._librispeech.jax import FrontEnd, Inputs, Subsample, batch_norm
 
 
 @dataclasses.dataclass(frozen=True)
@@ -206,6 +205,6 @@ class Convolution(nn.Module):
         gate = nn.sigmoid(Dense(features, name="lin2")(y))
         y = Dense(features, name="lin1")(y) * gate * how.valid[..., None]
         y = Depthwise(name="conv1")(y)
-        norm = BatchNorm(0.001, 1e-3, "population", zero_centered_scale=True, name="bn")
+        norm = batch_norm("bn")
         y = norm(y, how.valid, use_running_average=how.use_running_average)
         return Dense(features, name="lin3")(ACTIVATIONS[self.activation](y))

@@ -6,9 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from algorithmic_efficiency.nn.batch_norm.pytorch import BatchNorm
 from algorithmic_efficiency.nn.pytorch import ACTIVATIONS, Dense, LayerNorm
-from workloads._librispeech.pytorch import FrontEnd, Inputs, Subsample
+from workloads._librispeech.pytorch import FrontEnd, Inputs, Subsample, batch_norm
 
 
 class Model(nn.Module):
@@ -180,14 +179,7 @@ class Convolution(nn.Module):
         self.lin1 = Dense(features, features)
         self.lin2 = Dense(features, features)
         self.conv1 = Depthwise(features)
-        self.bn = BatchNorm(
-            features,
-            momentum=0.001,
-            eps=1e-3,
-            variance="population",
-            channel_axis=-1,
-            zero_centered_scale=True,
-        )
+        self.bn = batch_norm(features)
         self.act = ACTIVATIONS[activation]
         self.lin3 = Dense(features, features)
 
