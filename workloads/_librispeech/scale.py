@@ -24,8 +24,8 @@ FULL: dict[str, Any] = {
     "data_arguments": {
         "source": "librispeech",
         "vocabulary_size": layout.VOCABULARY_SIZE,
-        # 5, 10, 15, 17.5 and 20 seconds: see docs/performance.md.
-        "buckets": (80_000, 160_000, 240_000, 280_000, _SAMPLES),
+        # 4, 7, 10, 14 and 20 seconds: see docs/performance.md.
+        "buckets": (64_000, 112_000, 160_000, 224_000, _SAMPLES),
     },
     "num_train_examples": 263_840,
     "num_eval_train_examples": 5_376,
