@@ -106,12 +106,6 @@ class Backend(Protocol):
     def seed_globals(self, pair: tuple[int, int]) -> None:
         """Seeds the framework's own generator, if it has one."""
 
-    def mark(self, *trees: Any) -> Any:
-        """Returns what `wait` can wait for in place of these trees.
-
-        It stays valid when a later step is given their memory (donation).
-        """
-
     def wait(self, *trees: Any) -> None:
         """Returns when the devices have finished all that these trees depend on."""
 

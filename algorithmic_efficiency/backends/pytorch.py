@@ -154,24 +154,11 @@ class PyTorchBackend:
         """Seeds PyTorch's generators on all devices."""
         torch.manual_seed((pair[0] << 31) | pair[1])
 
-    def mark(self, *trees: Any) -> Any:
-        """Returns an event behind all that the GPU has been told to do so far."""
-        del trees
-        if self.device.type != "cuda":
-            return None
-        event = torch.cuda.Event()
-        event.record(torch.cuda.current_stream(self.device))
-        return event
-
     def wait(self, *trees: Any) -> None:
         """Waits for the GPU; a CPU has finished when a call returns."""
-        if self.device.type != "cuda":
-            return
-        for tree in trees:
-            if not isinstance(tree, torch.cuda.Event):
-                torch.cuda.synchronize(self.device)
-                return
-            tree.synchronize()
+        del trees
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
 
     def nonfinite(self, params: Any) -> str | None:
         """Returns the name of a parameter that holds NaN or inf, or None."""

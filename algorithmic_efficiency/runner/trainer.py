@@ -71,7 +71,6 @@ class Trainer:
             "optimizer_state": optimizer_state,
         }
         self._batches: Any = None
-        self._mark: Any = None
         self.queue: Any = None
         self.recorder: Recorder | None = None
         self.seconds_in = {"data_selection": 0.0, "update_params": 0.0}
@@ -102,19 +101,15 @@ class Trainer:
         return dict(self._batches.bad) if self._batches is not None else {}
 
     def step(self, progress: Progress, train_state: Mapping[str, Any]) -> None:
-        """Selects a batch and updates; returns when the step before has been done.
-
-        So the device is never idle while the next step is being prepared, and never
-        more than one step behind.
-        """
-        state, step = self.state, progress.step
+        """Selects a batch and updates; returns when the device has finished."""
+        step = progress.step
         begin = time.perf_counter()
         batch = self.submission.data_selection(
             self.workload,
             self.queue,
-            state["optimizer_state"],
-            state["params"],
-            state["model_state"],
+            self.state["optimizer_state"],
+            self.state["params"],
+            self.state["model_state"],
             self.hyperparameters,
             step,
             self._rng("data_selection", step),
@@ -128,24 +123,18 @@ class Trainer:
             rng=self._rng("update_params", step),
         )
         self._take("update_params", returned)
-        before, self._mark = self._mark, self.backend.mark(*returned)
-        self.backend.wait(before)
         self.seconds_in["data_selection"] += selected - begin
         self.seconds_in["update_params"] += time.perf_counter() - selected
 
     def prepare_for_eval(self, progress: Progress) -> None:
-        """Lets the submission prepare, if it wants to, and finishes."""
-        if self.submission.prepare_for_eval is not None:
-            returned = self.submission.prepare_for_eval(
-                **self.arguments(progress),
-                rng=self._rng("prepare_for_eval", progress.step),
-            )
-            self._take("prepare_for_eval", returned)
-        self.finish()
-
-    def finish(self) -> None:
-        """Returns when the device has finished."""
-        self.backend.wait(*self.state.values())
+        """Lets the submission prepare, if it wants to."""
+        if self.submission.prepare_for_eval is None:
+            return
+        returned = self.submission.prepare_for_eval(
+            **self.arguments(progress),
+            rng=self._rng("prepare_for_eval", progress.step),
+        )
+        self._take("prepare_for_eval", returned)
 
     def evaluate(self, progress: Progress) -> Result:
         """Returns all metrics of all splits."""
@@ -198,15 +187,17 @@ class Trainer:
         }
 
     def _take(self, function: str, returned: Any) -> None:
-        """Keeps what the submission returned."""
+        """Keeps what the submission returned and waits for the device."""
         if not isinstance(returned, tuple) or len(returned) != 3:
             raise SubmissionError(
                 f"{self.submission.path}: {function} returned {type(returned).__name__}"
                 "; it should return (optimizer_state, params, model_state)."
             )
         optimizer_state, params, model_state = returned
+        # First, so that hundreds of old arrays are freed while the device works.
         self.state = {
             "params": params,
             "model_state": model_state,
             "optimizer_state": optimizer_state,
         }
+        self.backend.wait(optimizer_state, params, model_state)

@@ -1,8 +1,7 @@
 """The trial loop: pure, it knows no framework, no files, no flags; time is injected.
 
 On the clock: data selection, `update_params` and `prepare_for_eval`, including the wait
-for the device: in every step for the step before, and before an evaluation and at the
-end for everything. Off the clock: evaluation, records and checkpoints.
+for the device. Off the clock: evaluation, records and checkpoints.
 """
 
 import dataclasses
@@ -61,7 +60,7 @@ class Trainer(Protocol):
     """The side of a trial that knows the framework, the submission and the files."""
 
     def step(self, progress: Progress, train_state: Mapping[str, Any]) -> None:
-        """Selects a batch and updates; returns when the step before has been done.
+        """Selects a batch and updates; returns when the device has finished.
 
         Raises:
           TrainingCompleteError: the submission is done; its old state is kept.
@@ -69,9 +68,6 @@ class Trainer(Protocol):
 
     def prepare_for_eval(self, progress: Progress) -> None:
         """Lets the submission prepare; returns when the device has finished."""
-
-    def finish(self) -> None:
-        """Returns when the device has finished."""
 
     def evaluate(self, progress: Progress) -> Result:
         """Returns all metrics of all splits."""
@@ -143,9 +139,6 @@ def run_trial(trainer: Trainer, clock: Clock, rules: Rules, progress: Progress) 
         clock.switch("other")
         if eval_due(progress, clock.submission, rules):
             _evaluate(trainer, clock, rules, progress)
-    clock.switch("submission")
-    trainer.finish()
-    clock.switch("other")
     return reason
 
 

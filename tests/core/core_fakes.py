@@ -57,9 +57,6 @@ class FakeTrainer:
         if progress.step == self.complete_at:
             raise TrainingCompleteError
 
-    def finish(self):
-        pass
-
     def prepare_for_eval(self, progress):
         self.time.sleep(self.prepare_seconds)
         self.events.append(("prepare", progress.step))

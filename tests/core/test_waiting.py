@@ -2,12 +2,9 @@
 
 from types import SimpleNamespace
 
-import jax
-import jax.numpy as jnp
 import pytest
 from core_fakes import Time
 
-from algorithmic_efficiency.backends import base
 from algorithmic_efficiency.runner.clock import Clock
 from algorithmic_efficiency.runner.trainer import Trainer
 from algorithmic_efficiency.runner.trial import Progress, Rules, run_trial
@@ -29,9 +26,6 @@ class Device:
         self.free_at = max(self.free_at, self.time.now) + seconds
         self.most_ahead = max(self.most_ahead, self.free_at - self.time.now)
         return self.free_at
-
-    def mark(self, *trees):
-        return max(trees)
 
     def wait(self, *trees):
         done = max((tree for tree in trees if tree is not None), default=0.0)
@@ -90,32 +84,16 @@ def test_nothing_is_done_off_the_clock(prepares):
     evaluations = len(progress.evals)
     assert evaluations >= 3
     assert clock.seconds["evaluation"] == 0.0  # no work was left to it
-    work = 16 * DEVICE + prepares * evaluations * 8 * DEVICE
-    assert clock.submission >= work
-    # Idle only while the first step after an evaluation is prepared, and at the start.
-    assert clock.submission == pytest.approx(work + (evaluations) * HOST, abs=HOST)
-    assert clock.submission == clock.total
+    work = 16 * (HOST + DEVICE) + prepares * evaluations * 8 * DEVICE
+    assert clock.submission == clock.total == work
 
 
-def test_never_more_than_one_step_ahead_and_one_over_the_budget():
+def test_one_step_over_the_budget_at_most():
     time = Time()
     made, device = trainer(time, prepares=False)
     clock, progress = Clock(time), Progress()
-    reason = run_trial(made, clock, Rules(5.0, 100.0), progress)
+    reason = run_trial(made, clock, Rules(5.5, 100.0), progress)
     assert reason == "budget_exhausted"
-    assert device.most_ahead <= 2 * DEVICE
-    assert 5.0 <= clock.submission <= 5.0 + 2 * DEVICE
-    assert clock.submission >= progress.step * DEVICE
-
-
-def test_a_mark_outlives_the_donation_of_its_arrays():
-    backend = base.make("jax")
-    step = jax.jit(lambda x: x @ x, donate_argnums=0)
-    old = jnp.full((64, 64), 0.01)
-    mark = backend.mark({"w": old, "empty": jnp.zeros(0)}, None, {"count": 3})
-    new = step(old)
-    assert old.is_deleted()
-    backend.wait(mark)
-    backend.wait(new)
-    assert all(leaf.is_ready() for leaf in jax.tree.leaves(mark))
-    assert len(jax.tree.leaves(mark)) == 1
+    assert device.most_ahead == DEVICE
+    assert progress.step == 5
+    assert clock.submission == 5 * (HOST + DEVICE)
