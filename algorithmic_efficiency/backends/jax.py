@@ -93,6 +93,8 @@ class JaxBackend:
     ) -> Any:
         """Returns a new state with exact running statistics over the batches."""
         state = dict(model_state)
+        if "batch_stats" not in state:
+            return model_state
 
         def forward(moments: Any, batch: Any) -> Any:
             return _moments(
@@ -135,12 +137,6 @@ class JaxBackend:
 
     def seed_globals(self, pair: tuple[int, int]) -> None:
         """Does nothing: JAX has no global generator."""
-
-    def mark(self, *trees: Any) -> Any:
-        """Returns one entry of an array of each tree, copied as soon as it is there."""
-        arrays = (filter(_has_entries, jax.tree.leaves(tree)) for tree in trees)
-        first = (next(leaves, None) for leaves in arrays)
-        return _first_entries([array for array in first if array is not None])
 
     def wait(self, *trees: Any) -> None:
         """Blocks until every array in the trees has been computed."""
@@ -237,15 +233,6 @@ def _moments(model: Any, variables: Any, batch: Any) -> Any:
         mutable=["moments"],
     )
     return new["moments"]
-
-
-def _has_entries(leaf: Any) -> bool:
-    return isinstance(leaf, jax.Array) and leaf.size > 0
-
-
-@jax.jit
-def _first_entries(arrays: list[jax.Array]) -> list[jax.Array]:
-    return [array.ravel()[0] for array in arrays]
 
 
 @jax.jit
