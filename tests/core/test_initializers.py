@@ -8,6 +8,8 @@ from algorithmic_efficiency.initializers import (
     Constant,
     LecunNormal,
     Normal,
+    Uniform,
+    XavierUniform,
 )
 
 SHAPES = [(64, 32, 5, 5), (300, 200)]
@@ -18,7 +20,10 @@ def draw(law, shape, seed=0):
     return law(shape, np.random.default_rng(seed))
 
 
-@pytest.mark.parametrize("law", [Constant(8.0), Normal(0.01), LecunNormal()], ids=str)
+LAWS = [Constant(8.0), Normal(0.01), LecunNormal(), Uniform(0.1), XavierUniform()]
+
+
+@pytest.mark.parametrize("law", LAWS, ids=str)
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_values_are_float32_of_the_shape_and_reproducible(law, shape):
     values = draw(law, shape)
@@ -53,6 +58,30 @@ def test_lecun_normal_is_truncated_and_has_variance_one_over_fan_in(shape):
     # P(|z| < 1) = 0.6827 of the parent normal, over the 0.9545 that were kept.
     inner = np.mean(np.abs(values) < 1.0 / TRUNCATED_STDDEV)
     assert abs(inner - 0.6827 / 0.9545) < 0.01
+
+
+def test_uniform_fills_its_interval_evenly():
+    values = draw(Uniform(0.25), (1000, 200)) / 0.25
+    assert -1 <= values.min() < -0.9999
+    assert 0.9999 < values.max() <= 1
+    counts, _ = np.histogram(values, 20, (-1, 1))
+    np.testing.assert_allclose(counts, 10_000, rtol=0.05)
+
+
+# The limits are worked out by hand: sqrt(6 / (fan_in + fan_out)).
+@pytest.mark.parametrize(
+    ("shape", "limit"),
+    [
+        ((512, 512), math.sqrt(6 / 1024)),
+        ((1024, 512), math.sqrt(6 / 1536)),
+        ((512, 1, 3, 3), math.sqrt(6 / (9 + 4608))),
+        ((512, 1, 5), math.sqrt(6 / (5 + 2560))),
+    ],
+)
+def test_xavier_uniform_has_the_limit_of_its_fans(shape, limit):
+    values = draw(XavierUniform(), shape)
+    assert 0.99 * limit < np.abs(values).max() <= limit * (1 + 1e-6)
+    assert values.std() == pytest.approx(limit / math.sqrt(3), rel=0.05)
 
 
 def test_the_truncation_constant_is_the_laws_deviation():

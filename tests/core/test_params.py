@@ -21,6 +21,14 @@ TABLE = [
     ("block.3.ln2.bias", "LAYER_NORM_BIAS", "block.3.ln2.bias", (6,), (6,)),
     ("fc.weight", "WEIGHT", "fc.kernel", (10, 8), (8, 10)),
     ("fc12.bias", "BIAS", "fc12.bias", (10,), (10,)),
+    ("lin.weight", "WEIGHT", "lin.kernel", (10, 8), (8, 10)),
+    ("ff1.linear2.bias", "BIAS", "ff1.linear2.bias", (8,), (8,)),
+    ("mhsa.query.weight", "ATTENTION_Q", "mhsa.query.kernel", (6, 4), (4, 6)),
+    ("mhsa.key.weight", "ATTENTION_K", "mhsa.key.kernel", (6, 4), (4, 6)),
+    ("mhsa.value.weight", "ATTENTION_V", "mhsa.value.kernel", (6, 4), (4, 6)),
+    ("mhsa.out.weight", "ATTENTION_OUT", "mhsa.out.kernel", (6, 4), (4, 6)),
+    ("mhsa.key.bias", "ATTENTION_BIAS", "mhsa.key.bias", (6,), (6,)),
+    ("mhsa.qs.weight", "WEIGHT", "mhsa.qs.scale", (4,), (4,)),
     ("lstms.0.lstm.bias_hh_l0", "BIAS", "lstms.0.lstm.bias_hh_l0", (8,), (8,)),
 ]  # fmt: skip
 NAMES = [row[0] for row in TABLE]
