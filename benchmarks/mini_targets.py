@@ -24,6 +24,7 @@ from typing import Any
 
 from algorithmic_efficiency import registry, seeds, submission
 from algorithmic_efficiency.data import Folders
+from algorithmic_efficiency.metrics import METRICS
 from algorithmic_efficiency.runner import tuning
 from algorithmic_efficiency.runner.clock import Clock
 from algorithmic_efficiency.runner.trainer import Trainer
@@ -58,6 +59,7 @@ def main() -> None:
     asked = parser.parse_args()
     definition = registry.get(asked.workload)
     steps = int(SHARE_OF_STEPS * definition.step_hint)
+    sign = 1 if METRICS[definition.target_metric_name].maximize else -1
     search = [
         Job(asked.workload, name, point, 0, steps, asked.data_dir)
         for name in asked.algorithms
@@ -65,19 +67,19 @@ def main() -> None:
     ]
     with pool(asked.jobs) as workers:
         found = list(workers.map(run, search))
-        best, _, _ = max(found, key=lambda result: result[1])
+        best, _, _ = max(found, key=lambda result: sign * result[1])
         again = [
             dataclasses.replace(best, seed=seed) for seed in range(1, asked.seeds + 1)
         ]
         results = [result[1:] for result in workers.map(run, again)]
     target = statistics.median(validation for validation, _ in results)
-    tests = [test for validation, test in results if validation >= target]
+    tests = [test for value, test in results if sign * value >= sign * target]
     line = {
         "workload": asked.workload,
         "algorithm": best.algorithm,
         "point": best.point,
         "validation_target": target,
-        "test_target": min(tests),
+        "test_target": sign * min(sign * test for test in tests),
         "seeds": asked.seeds,
         "steps": steps,
     }
@@ -118,7 +120,8 @@ def run(job: Job) -> tuple[Job, float, float]:
     trainer.close()
     _, result = progress.evals[-1]
     name = definition.target_metric_name
-    values = [result.get(f"{s}/{name}", -math.inf) for s in ("validation", "test")]
+    worst = -math.inf if METRICS[name].maximize else math.inf  # of a run that diverged
+    values = [result.get(f"{s}/{name}", worst) for s in ("validation", "test")]
     line = {"algorithm": job.algorithm, "point": job.point, "seed": job.seed}
     line |= {"validation": values[0], "test": values[1]}
     print(json.dumps(line), flush=True)
