@@ -77,7 +77,8 @@ def with_weights(name: str, framework: str) -> tuple[Workload, Any, Any]:
     }
     weights = {k: v for k, v in flat.items() if k not in statistics}
     placed = jax.device_put(params.to_jax(weights))
-    return made, placed, {"batch_stats": params.statistics_to_jax(statistics)}
+    tree = params.statistics_to_jax(statistics)
+    return made, placed, {"batch_stats": tree} if tree else {}
 
 
 def random_batch(made: Workload, size: int, padded: int, seed: int = 3) -> Any:
@@ -158,7 +159,7 @@ def _jax(
         "outputs": visible(outputs),
         "loss": loss,
         "gradients": params.from_jax(gradients),
-        "statistics": params.statistics_from_jax(moved["batch_stats"]),
+        "statistics": params.statistics_from_jax(moved.get("batch_stats", {})),
     }
 
 

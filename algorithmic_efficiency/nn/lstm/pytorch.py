@@ -13,7 +13,7 @@ class Frames:
     """The valid frames of a batch, prepared once for all its layers.
 
     Attributes:
-      valid: bool [B, T, 1].
+      valid: bool [B, T].
       order: [B * T], the rows of [B * T, C] with each example's valid frames reversed.
       lengths: int64 [B] in the CPU's memory, at least 1; None where it is not needed.
     """
@@ -36,7 +36,7 @@ class Frames:
         first = steps * torch.arange(size, device=valid.device)[:, None]
         # Packing refuses 0; the one frame that such an example gets is hidden again.
         lengths = length.flatten().clamp(min=1).cpu() if valid.is_cuda else None
-        return cls(valid[..., None], (order + first).flatten(), lengths)
+        return cls(valid, (order + first).flatten(), lengths)
 
 
 class LSTM(nn.LSTM):
@@ -56,7 +56,7 @@ class LSTM(nn.LSTM):
             both = self._by_direction(x, frames.order)
         else:
             both = self._packed(x, frames.lengths)
-        return torch.where(frames.valid, both, 0)
+        return torch.where(frames.valid[..., None], both, 0)
 
     def _packed(self, x: Tensor, lengths: Tensor) -> Tensor:
         """One call for both directions, which cuDNN runs side by side."""
@@ -70,12 +70,12 @@ class LSTM(nn.LSTM):
         Frames after the last valid one do not reach those before it, in a direction
         that reads them last.
         """
-        weights = [getattr(self, name) for name in self._flat_weights_names]
-        ahead = self._direction(x, weights[:4])
-        back = self._direction(permute(x, order), weights[4:])
+        one, other = self.all_weights
+        ahead = self._direction(x, one)
+        back = self._direction(permute(x, order), other)
         return torch.cat([ahead, permute(back, order)], -1)
 
-    def _direction(self, x: Tensor, weights: list[Tensor]) -> Tensor:
+    def _direction(self, x: Tensor, weights: Any) -> Tensor:
         start = x.new_zeros(1, len(x), self.hidden_size)
         return torch.lstm(
             x, (start, start), weights, True, 1, 0.0, self.training, False, True

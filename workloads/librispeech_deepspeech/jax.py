@@ -1,0 +1,131 @@
+"""DeepSpeech 2 as AlgoPerf changed it (Amodei et al., 2015), in JAX."""
+
+import functools
+from collections.abc import Callable
+
+import jax
+from flax import linen as nn
+
+from algorithmic_efficiency.nn.jax import ACTIVATIONS, Dense, LayerNorm
+from algorithmic_efficiency.nn.lstm.jax import LSTM
+from workloads._librispeech.jax import FrontEnd, Inputs, Subsample, batch_norm
+
+
+class Model(nn.Module):
+    """Audio to logits: features, subsampling, LSTM layers, dense layers, head.
+
+    `activation` is that of the subsampling and of the dense layers; `norm` is 'bn' or
+    'ln'; `residual` adds what goes into a layer to what comes out of it.
+    """
+
+    vocabulary_size: int = 1024
+    features: int = 512
+    channels: int = 512
+    lstm_layers: int = 6
+    dense_layers: int = 3
+    activation: str = "relu"
+    residual: bool = True
+    norm: str = "bn"
+    final_norm: bool = True
+    time_masks: int = 10
+    frequency_masks: int = 2
+    dropout_rate: float = 0.1
+
+    @nn.compact
+    def __call__(
+        self,
+        inputs: Inputs,
+        *,
+        weights: jax.Array | None = None,
+        train: bool = True,
+        use_running_average: bool = False,
+        dropout_rate: float | None = None,
+    ) -> tuple[jax.Array, jax.Array]:
+        """Returns logits [B, T / 4, V] and their paddings, 1 where padded.
+
+        Args:
+          inputs: audio [B, S] in units of 16 bits, and paddings [B, S].
+          weights: [B], 0 where an example is padding; None: all are real.
+          train: whether there are SpecAugment and dropout.
+          use_running_average: selects the normaliser of batch norm.
+          dropout_rate: None means the model's own.
+        """
+        rate = self.dropout_rate if dropout_rate is None else dropout_rate
+        rate = rate if train else 0.0
+        front_end = FrontEnd(self.time_masks, self.frequency_masks)
+        subsample = Subsample(
+            self.channels, self.features, self.activation, name="subsample"
+        )
+        x, valid = subsample(*front_end(inputs, weights, train=train))
+        x = nn.Dropout(rate, deterministic=False)(x)
+        recurrent = functools.partial(Recurrent, self.norm)
+        dense = functools.partial(FeedForward, self.norm, self.activation, rate)
+        for name, count, layer in (
+            ("lstms", self.lstm_layers, recurrent),
+            ("ffns", self.dense_layers, dense),
+        ):
+            layers = Layers(count, layer, self.residual, name=name)
+            x = layers(x, valid, use_running_average)
+        if self.final_norm:
+            x = LayerNorm(name="ln")(x)
+        return Dense(self.vocabulary_size, name="lin")(x), 1.0 - valid
+
+
+class Layers(nn.Module):
+    """Layers that are named by their numbers; a residual one adds its input."""
+
+    count: int
+    layer: Callable[..., nn.Module]
+    residual: bool
+
+    @nn.compact
+    def __call__(
+        self, x: jax.Array, valid: jax.Array, use_running_average: bool
+    ) -> jax.Array:
+        """Returns [B, T, C]; what is at padding is of no meaning."""
+        for i in range(self.count):
+            y = self.layer(name=str(i))(x, valid, use_running_average)
+            x = x + y if self.residual else y
+        return x
+
+
+class Recurrent(nn.Module):
+    """Normalisation and a bidirectional LSTM."""
+
+    norm: str
+
+    @nn.compact
+    def __call__(
+        self, x: jax.Array, valid: jax.Array, use_running_average: bool
+    ) -> jax.Array:
+        """Returns [B, T, C], 0 at padding."""
+        y = normalise(self.norm, x, valid, use_running_average)
+        return LSTM(x.shape[-1] // 2, name="lstm")(y, valid)
+
+
+class FeedForward(nn.Module):
+    """Normalisation, a dense layer, its activation and dropout."""
+
+    norm: str
+    activation: str
+    dropout_rate: float
+
+    @nn.compact
+    def __call__(
+        self, x: jax.Array, valid: jax.Array, use_running_average: bool
+    ) -> jax.Array:
+        """Returns [B, T, C], 0 at padding."""
+        y = normalise(self.norm, x, valid, use_running_average)
+        y = ACTIVATIONS[self.activation](Dense(x.shape[-1], name="lin")(y))
+        y = y * valid[..., None]
+        return nn.Dropout(self.dropout_rate, deterministic=False)(y)
+
+
+def normalise(
+    norm: str, x: jax.Array, valid: jax.Array, use_running_average: bool
+) -> jax.Array:
+    """Applies the norm called 'bn' or 'ln' of the module that calls this."""
+    if norm == "ln":
+        return LayerNorm(name="ln")(x)
+    layer = batch_norm("bn")
+    return layer(x, valid, use_running_average=use_running_average)

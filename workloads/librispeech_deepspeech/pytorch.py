@@ -1,0 +1,110 @@
+"""DeepSpeech 2 as AlgoPerf changed it (Amodei et al., 2015), in PyTorch."""
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from algorithmic_efficiency.nn.lstm.pytorch import LSTM, Frames
+from algorithmic_efficiency.nn.pytorch import ACTIVATIONS, Dense, LayerNorm
+from workloads._librispeech.pytorch import FrontEnd, Inputs, Subsample, batch_norm
+
+
+class Model(nn.Module):
+    """Audio to logits: features, subsampling, LSTM layers, dense layers, head.
+
+    `activation` is that of the subsampling and of the dense layers; `norm` is 'bn' or
+    'ln'; `residual` adds what goes into a layer to what comes out of it.
+    """
+
+    def __init__(
+        self,
+        vocabulary_size: int = 1024,
+        features: int = 512,
+        channels: int = 512,
+        lstm_layers: int = 6,
+        dense_layers: int = 3,
+        activation: str = "relu",
+        residual: bool = True,
+        norm: str = "bn",
+        final_norm: bool = True,
+        time_masks: int = 10,
+        frequency_masks: int = 2,
+        dropout_rate: float = 0.1,
+    ) -> None:
+        super().__init__()
+        self.residual, self.dropout_rate = residual, dropout_rate
+        self.front_end = FrontEnd(time_masks, frequency_masks)
+        self.subsample = Subsample(channels, features, activation)
+        self.lstms = nn.ModuleList(
+            Recurrent(features, norm) for _ in range(lstm_layers)
+        )
+        self.ffns = nn.ModuleList(
+            FeedForward(features, norm, activation) for _ in range(dense_layers)
+        )
+        self.ln = LayerNorm(features) if final_norm else None
+        self.lin = Dense(features, vocabulary_size)
+
+    def forward(
+        self,
+        inputs: Inputs,
+        weights: Tensor | None = None,
+        dropout_rate: float | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Returns logits [B, T / 4, V] and their paddings, 1 where padded.
+
+        Args:
+          inputs: audio [B, S] in units of 16 bits, and paddings [B, S].
+          weights: [B], 0 where an example is padding; None: all are real.
+          dropout_rate: None means the model's own.
+        """
+        rate = self.dropout_rate if dropout_rate is None else dropout_rate
+        x, valid = self.subsample(*self.front_end(inputs, weights))
+        x = F.dropout(x, rate, self.training)
+        frames = Frames.of(valid)
+        for layer in self.lstms:
+            y = layer(x, frames)
+            x = x + y if self.residual else y
+        for layer in self.ffns:
+            y = F.dropout(layer(x, frames), rate, self.training)
+            x = x + y if self.residual else y
+        if self.ln is not None:
+            x = self.ln(x)
+        return self.lin(x), 1.0 - valid.to(x.dtype)
+
+
+class Normalised(nn.Module):
+    """What begins with a norm called `bn` or `ln`."""
+
+    def __init__(self, features: int, norm: str) -> None:
+        super().__init__()
+        self.bn = batch_norm(features) if norm == "bn" else None
+        self.ln = LayerNorm(features) if norm == "ln" else None
+
+    def normalise(self, x: Tensor, frames: Frames) -> Tensor:
+        """Returns x [B, T, C] normalised; batch norm leaves padding out."""
+        return self.ln(x) if self.bn is None else self.bn(x, frames.valid)
+
+
+class Recurrent(Normalised):
+    """Normalisation and a bidirectional LSTM."""
+
+    def __init__(self, features: int, norm: str) -> None:
+        super().__init__(features, norm)
+        self.lstm = LSTM(features, features // 2)
+
+    def forward(self, x: Tensor, frames: Frames) -> Tensor:
+        """Returns [B, T, C], 0 at padding."""
+        return self.lstm(self.normalise(x, frames), frames)
+
+
+class FeedForward(Normalised):
+    """Normalisation, a dense layer and its activation."""
+
+    def __init__(self, features: int, norm: str, activation: str) -> None:
+        super().__init__(features, norm)
+        self.act = ACTIVATIONS[activation]
+        self.lin = Dense(features, features)
+
+    def forward(self, x: Tensor, frames: Frames) -> Tensor:
+        """Returns [B, T, C], 0 at padding."""
+        y = self.act(self.lin(self.normalise(x, frames)))
+        return y * frames.valid[..., None]

@@ -1,0 +1,117 @@
+"""DeepSpeech on LibriSpeech (Amodei et al., 2015, as AlgoPerf changed it).
+
+Targets and budgets are those of AlgoPerf v0.6. The targets are word error rates by the
+public benchmark's formula, `wer_published`; docs/decisions/006-speech.md. Those of the
+mini scale were measured here, by the command in docs/performance.md.
+"""
+
+from algorithmic_efficiency.initializers import (
+    Constant,
+    Initializer,
+    Uniform,
+    XavierUniform,
+)
+from algorithmic_efficiency.spec import Definition, LossType, variants
+from workloads._librispeech import scale
+
+
+def initial(lstm_bound: float) -> tuple[tuple[str, Initializer], ...]:
+    """Returns the laws of the initial values.
+
+    `lstm_bound` is PyTorch's for its own LSTM: 1 / sqrt(units of one direction).
+    """
+    return (
+        (r".*\.lstm\..*", Uniform(lstm_bound)),
+        (r"(.*\.)?(bn|ln)\.weight", Constant(0.0)),  # the scale is 1 at 0
+        (r".*\.weight", XavierUniform()),
+        (r".*\.bias", Constant(0.0)),
+    )
+
+
+BASE = Definition(
+    **scale.FULL,
+    name="librispeech_deepspeech",
+    package="workloads.librispeech_deepspeech",
+    model={
+        "vocabulary_size": 1024,
+        "features": 512,
+        "channels": 512,
+        "lstm_layers": 6,
+        "dense_layers": 3,
+        "activation": "relu",
+        "residual": True,
+        "norm": "bn",
+        "final_norm": True,
+        "time_masks": 10,
+        "frequency_masks": 2,
+        "dropout_rate": 0.1,
+    },
+    initial=initial(1 / 16),
+    output_layer="lin",
+    loss_type=LossType.CTC_LOSS,
+    metrics=("wer_published", "wer", "ctc_loss", "misfits"),
+    target_metric_name="wer_published",
+    validation_target_value=0.119936,
+    test_target_value=0.074143,
+    max_allowed_runtime_sec=44_405,
+    eval_period_time_sec=1_440,
+    step_hint=38_400,
+    default_batch_size=256,
+)
+
+# The same workload at laptop size: the same code on speech that the project made.
+MINI_CHANGES = {
+    **scale.MINI,
+    "model": {
+        "vocabulary_size": scale.MINI["data_arguments"]["vocabulary_size"],
+        "features": 128,
+        "channels": 32,
+        "lstm_layers": 2,
+        "dense_layers": 1,
+    },
+    "initial": initial(1 / 8),
+    "max_allowed_runtime_sec": 300,
+    "eval_period_time_sec": 10,
+    "step_hint": 1_000,
+    "default_batch_size": 32,
+}
+
+FULL = variants(
+    BASE,
+    {
+        "tanh": {
+            "model": {"activation": "tanh"},
+            "validation_target_value": 0.150883,
+            "test_target_value": 0.098613,
+        },
+        "no_resnet": {
+            "model": {"residual": False},
+            "validation_target_value": 0.131564,
+            "test_target_value": 0.079297,
+        },
+        "norm_and_spec_aug": {
+            "model": {
+                "norm": "ln",
+                "final_norm": False,
+                "time_masks": 15,
+                "frequency_masks": 4,
+            },
+            "eval_batch_size": 128,
+            "validation_target_value": 0.14342,
+            "test_target_value": 0.090976,
+        },
+    },
+)
+# Full-scale name -> (validation target, test target) of its mini twin.
+MINI_TARGETS = {
+    "librispeech_deepspeech": (0.5, 0.5),
+    "librispeech_deepspeech_tanh": (0.5, 0.5),
+    "librispeech_deepspeech_no_resnet": (0.5, 0.5),
+    "librispeech_deepspeech_norm_and_spec_aug": (0.5, 0.5),
+}
+MINI = {}
+for _name, _full in FULL.items():
+    _validation, _test = MINI_TARGETS[_name]
+    _targets = {"validation_target_value": _validation, "test_target_value": _test}
+    MINI |= variants(_full, {"mini": {**MINI_CHANGES, **_targets}})
+WORKLOADS = {**FULL, **MINI}
