@@ -283,8 +283,10 @@ def is_running(pid):
 
 
 def test_import_loads_nothing_heavy():
-    modules = "algorithmic_efficiency.data", "workloads._imagenet.data"
+    kinds = ("_imagenet", "_librispeech")
+    modules = "algorithmic_efficiency.data", *(f"workloads.{k}.data" for k in kinds)
     heavy = {"torch", "jax", "grain", "cv2", "absl", "tensorflow_datasets"}
+    heavy |= {"soundfile", "sentencepiece", "scipy"}
     code = f"import sys, {', '.join(modules)}; print({heavy!r} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout == "set()\n", done.stderr
