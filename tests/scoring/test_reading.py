@@ -35,6 +35,16 @@ def test_whole_file(tmp_path):
     assert hit_index(trial, OGBG) == 2
 
 
+def test_wer_as_the_public_benchmark_counts_it_goes_by_the_public_name(tmp_path):
+    header = HEADER.rpartition(",")[0] + ",validation/wer,validation/wer_published"
+    rows = [f"{row},{rate}" for row, rate in zip(ROWS, ("0.09", "0.08"), strict=False)]
+    trial = trial_of(tmp_path, header, *rows)
+    assert trial.column("validation/wer").tolist() == [0.09, 0.08]
+    assert not any("published" in name for name in trial.columns)
+    public = trial_of(tmp_path / "public", header.rpartition(",")[0], *ROWS)
+    assert public.column("validation/wer").tolist() == [0.1, 0.2, 0.3]
+
+
 @pytest.mark.parametrize("cut", [1, 5, 12])
 def test_last_line_cut_off_is_left_out(tmp_path, cut):
     trial = trial_of(tmp_path, HEADER, *ROWS[:2], ROWS[2][:-cut], end="")
