@@ -21,9 +21,7 @@ Without that assumption, the share as published is 1 - mean / 20 s.
 
 import argparse
 import json
-import statistics
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -31,6 +29,7 @@ from typing import Any
 import numpy as np
 import soundfile
 
+from benchmarks.turns import median_seconds
 from workloads._librispeech import index, layout, mini, reading, scale
 from workloads._librispeech.tokenizer import Tokenizer
 
@@ -79,7 +78,7 @@ def measure_reading(root: Path) -> None:
                 "finish": lambda f=fields, done=finish: done(f),
             }
             seconds = sum(row.samples for row in utterances) / reading.RATE
-            for what, cpu in measure(tasks).items():
+            for what, cpu in median_seconds(tasks, ROUNDS).items():
                 show(
                     "audio_reading",
                     scale=name,
@@ -113,17 +112,6 @@ def joined(rows: index.Indexed, number: int, folder: Path) -> reading.Utterance:
     soundfile.write(path, sound, reading.RATE, "PCM_16")
     text = " ".join(row.transcript for row in picked[:8])
     return reading.Utterance(path, len(sound), text)
-
-
-def measure(tasks: dict[str, Callable[[], object]]) -> dict[str, float]:
-    """Returns median seconds of CPU time, the tasks taking turns."""
-    seconds: dict[str, list[float]] = {name: [] for name in tasks}
-    for _ in range(ROUNDS):
-        for name, task in tasks.items():
-            start = time.thread_time()
-            task()
-            seconds[name].append(time.thread_time() - start)
-    return {name: statistics.median(row) for name, row in seconds.items()}
 
 
 def assumed_sizes(split: str) -> np.ndarray:

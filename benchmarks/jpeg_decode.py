@@ -9,12 +9,12 @@ less than on a clock.
 
 import json
 import statistics
-import time
 from collections.abc import Callable
 
 import cv2
 import numpy as np
 
+from benchmarks.turns import median_seconds
 from workloads._imagenet.images import Element, Example, Normalise, decode
 
 IMAGES = 32
@@ -40,7 +40,8 @@ def main() -> None:
         "eval_example": lambda: [element(example, None) for example in examples],
         "normalise": lambda: normalise(batch),
     }
-    rates = measure(tasks)
+    seconds = median_seconds(tasks, ROUNDS)
+    rates = {name: IMAGES / each for name, each in seconds.items()}
     size = round(statistics.mean(len(data) for data in files) / 1000)
     for name, rate in rates.items():
         row = {
@@ -51,17 +52,6 @@ def main() -> None:
             "mean_kilobytes": size,
         }
         print(json.dumps(row))
-
-
-def measure(tasks: dict[str, Callable[[], object]]) -> dict[str, float]:
-    """Returns the median images a second of CPU time, the tasks taking turns."""
-    seconds: dict[str, list[float]] = {name: [] for name in tasks}
-    for _ in range(ROUNDS):
-        for name, task in tasks.items():
-            start = time.thread_time()
-            task()
-            seconds[name].append(time.thread_time() - start)
-    return {name: IMAGES / statistics.median(row) for name, row in seconds.items()}
 
 
 def photograph(rng: np.random.Generator) -> bytes:

@@ -224,6 +224,23 @@ def test_damaged_header_may_stand_for_one_that_is_left_out(folders, root):
         open_split(definition(num_test_examples=3), folders, "test")
 
 
+def test_file_without_sound_is_named(folders, root):
+    path = root / f"{FIRST}.flac"
+    path.write_bytes(flac(SOUND[:0]))
+    (row,) = (
+        row
+        for row in index.scan(root, layout.SUBSETS["test"])
+        if row.name == "61-70-0000"
+    )
+    assert (row.samples, row.why) == (0, "has no sound")
+    index.path_of(root, "test").unlink()
+    layout.complete(root, layout.SUBSETS, 36)
+    dataset = open_split(definition(), folders, "test")
+    assert dataset.examples[4] == (str(path), 0, TEXT)
+    with pytest.raises(DataError, match="61-70-0000.flac has no sound"):
+        list(eval_batches(dataset, 5))
+
+
 class Many:
     """The same few utterances very often, some of them without their file."""
 

@@ -1,9 +1,9 @@
 """`datasets.doctor librispeech`: what is missing, broken or changed, by name."""
 
 import pytest
-from corpora import COUNTS, VOCABULARY_SIZE, flac, make_corpus, spoken
+from corpora import COUNTS, flac, make_corpus, publish, spoken
 
-from datasets import check_speech, doctor
+from datasets import doctor
 from workloads._librispeech import layout
 
 CHAPTER = "test-clean/61/70"
@@ -11,10 +11,7 @@ CHAPTER = "test-clean/61/70"
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
-    monkeypatch.setattr(layout, "UTTERANCES", COUNTS)
-    monkeypatch.setattr(layout, "VOCABULARY_SIZE", VOCABULARY_SIZE)
-    counts = {f"num_{split}_examples": count for split, count in COUNTS.items()}
-    monkeypatch.setattr(check_speech, "FULL", counts)
+    publish(monkeypatch)
 
 
 @pytest.fixture

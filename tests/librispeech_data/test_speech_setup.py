@@ -20,11 +20,12 @@ from corpora import (
     files,
     make_corpus,
     names,
+    publish,
     spoken,
 )
 
 from algorithmic_efficiency.data import Folders
-from datasets import check_speech, download, setup
+from datasets import download, setup
 from workloads._librispeech import index, layout
 from workloads._librispeech.data import missing, open_split
 
@@ -40,10 +41,7 @@ def small(monkeypatch):
     ]
     monkeypatch.setattr(download, "ARCHIVES", rows)
     monkeypatch.setattr(download, "WAIT_SECONDS", 0.01)
-    monkeypatch.setattr(layout, "UTTERANCES", COUNTS)
-    monkeypatch.setattr(layout, "VOCABULARY_SIZE", VOCABULARY_SIZE)
-    counts = {f"num_{split}_examples": count for split, count in COUNTS.items()}
-    monkeypatch.setattr(check_speech, "FULL", counts)
+    publish(monkeypatch)
 
 
 @pytest.fixture

@@ -147,6 +147,8 @@ def _decoded(path: str) -> NDArray:
             sound: NDArray = file.read(dtype="int16")
     except soundfile.LibsndfileError as error:
         raise BadExample(path, _reason(path, error.error_string)) from error
+    if not len(sound):
+        raise BadExample(path, "has no sound")
     return sound
 
 
