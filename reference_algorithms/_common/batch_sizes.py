@@ -15,6 +15,7 @@ BATCH_SIZES = {
     "wmt": 128,
 }
 MINI_BATCH_SIZE = 128
+MINI_SPEECH_BATCH_SIZE = 32  # of a corpus of 1,500 utterances
 
 
 def get_batch_size(workload_name: str) -> int:
@@ -25,7 +26,8 @@ def get_batch_size(workload_name: str) -> int:
         name of the base workload.
     """
     if workload_name.endswith("_mini"):
-        return MINI_BATCH_SIZE
+        is_speech = workload_name.startswith("librispeech_")
+        return MINI_SPEECH_BATCH_SIZE if is_speech else MINI_BATCH_SIZE
     if workload_name not in BATCH_SIZES:
         raise ValueError(
             f"No batch size for workload {workload_name!r}: expected one of "

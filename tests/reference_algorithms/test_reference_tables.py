@@ -16,6 +16,8 @@ from reference_algorithms._common import batch_sizes, schedules
         ("imagenet_resnet_silu", 512),
         ("imagenet_resnet_gelu", 512),
         ("imagenet_resnet_mini", 128),
+        ("librispeech_deepspeech", 256),
+        ("librispeech_deepspeech_tanh_mini", 32),
         ("criteo1tb", 262_144),
         ("wmt", 128),
         ("mnist", 16),

@@ -65,7 +65,7 @@ MINI_CHANGES = {
     "model": {
         "vocabulary_size": scale.MINI["data_arguments"]["vocabulary_size"],
         "features": 128,
-        "channels": 32,
+        "channels": 16,
         "lstm_layers": 2,
         "dense_layers": 1,
     },
