@@ -1,115 +1,106 @@
 """Check a submission against the rules without training it.
 
-    python -m scoring.check_submission path/to/submission.py [--dry_run]
+    python -m scoring.check_submission path/to/submission.py [--nodry_run]
 
-Reads the file's syntax tree; with --dry_run two runs of three steps on a mini workload
-show whether it runs, and repeats itself for a fixed seed. Exit code 1 if a rule is
-certainly broken; a suspicion is for people to judge.
+Reads the file's syntax tree, then runs three steps on the mini workloads, watched, and
+twice with one seed. Exit code 1 if a rule is certainly broken; a suspicion is for
+people to judge.
 """
 
 from __future__ import annotations
 
-import csv
-import re
-import subprocess
-import sys
-import tempfile
+import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 
-from algorithmic_efficiency.errors import SubmissionError
-from scoring import flags
+from algorithmic_efficiency import registry
+from algorithmic_efficiency.errors import SubmissionError, UsageError
+from algorithmic_efficiency.submission import FRAMEWORK_MODULES, framework_of
+from scoring import dry_run, flags
 from scoring.benchmark import VERSIONS, load
+from scoring.fingerprints import telltale_numbers
 from scoring.flags import Flag
-from scoring.submission_rules import Finding, check_source
+from scoring.submission_rules import check_source
+from scoring.syntax import Finding
 
 FLAGS = (
-    Flag("dry_run", False, "also run three steps twice"),
-    Flag("workload", "imagenet_resnet", "the workload of the dry run, at mini scale"),
-    Flag("framework", "", "of the dry run; by default what the file imports",
+    Flag("dry_run", True, "also run three steps, twice; needs the framework"),
+    Flag("workload", "", "workloads of the dry run, with commas between; by default "
+         "one mini workload of every kind"),
+    Flag("framework", "", "of the dry run; by default what path and imports say",
          ("pytorch", "jax")),
+    Flag("tuning_search_space", "", "hyperparameters of the dry run; by default the "
+         "file beside the submission, without one it tunes itself"),
+    Flag("data_dir", "~/data", "folder of the data sets"),
 )  # fmt: skip
 FILE = (Flag("submission", "", "the submission's Python file"),)
-STEPS = 3
-ROOT = Path(__file__).resolve().parents[1]
 
 
 def main(argv: Sequence[str]) -> int:
     """Print findings, return 1 if one is certain; raises UserError for bad input."""
     values = flags.parse(FLAGS, argv, "Check a submission against the rules.", FILE)
     path = Path(values.submission)
-    try:
-        source = path.read_text(encoding="utf-8")
-        findings = check_source(source, _workloads())
-    except OSError as error:
-        raise SubmissionError(f"{path} cannot be read: {error.strerror}.") from error
-    except (SyntaxError, ValueError) as error:
-        raise SubmissionError(f"{path} is not a Python file: {error}.") from error
+    findings = read(path)
     if values.dry_run:
-        framework = values.framework or _framework(source)
-        findings += dry_run(path, values.workload, framework)
+        plan = dry_run.DryRun(
+            path,
+            values.framework or framework_of(path) or "pytorch",
+            dry_run.hyperparameters(path, values.tuning_search_space),
+            Path(values.data_dir).expanduser().resolve(),
+            load("0.6").workloads,
+        )
+        findings = merged(findings, rehearse(plan, values.workload))
     for finding in findings:
         print(f"{path}: {finding}")
     certain = sum(finding.certain for finding in findings)
     print(
         f"{path}: {certain} broken rule(s), {len(findings) - certain} suspicion(s). "
-        "Only this file was read, not what it imports."
+        "What the file imports was not read."
     )
     return 1 if certain else 0
 
 
-def dry_run(path: Path, workload: str, framework: str) -> list[Finding]:
-    """Run three steps twice with one seed; report failure, and a different end."""
-    ends = []
-    with tempfile.TemporaryDirectory() as folder:
-        for name in ("first", "second"):
-            command = [
-                sys.executable,
-                str(ROOT / "submission_runner.py"),
-                f"--workload={workload}",
-                "--scale=mini",
-                f"--framework={framework}",
-                f"--submission_path={path.resolve()}",
-                f"--max_global_steps={STEPS}",
-                "--rng_seed=1",
-                f"--experiment_dir={folder}",
-                f"--experiment_name={name}",
-            ]
-            done = subprocess.run(
-                command, capture_output=True, text=True, check=False, cwd=ROOT
-            )
-            tables = list(Path(folder, name).rglob("eval_measurements.csv"))
-            if done.returncode or not tables:
-                said = (done.stderr or done.stdout).strip().splitlines()
-                message = f"{workload} does not run: {said[-1] if said else 'no word'}"
-                return [Finding(1, "dry run", True, message)]
-            ends.append(_last_metrics(tables[0]))
-    if ends[0] == ends[1]:
-        return []
-    name = next(key for key in ends[0] if ends[0][key] != ends[1].get(key))
-    message = (
-        f"two runs of {STEPS} steps of {workload} with one seed end differently: "
-        f"{name} is {ends[0][name]} and {ends[1].get(name)}"
-    )
-    return [Finding(1, "determinism", True, message)]
-
-
-def _last_metrics(path: Path) -> dict[str, str]:
-    """Return the metrics of the last evaluation, as they are written."""
-    with path.open(newline="") as file:
-        *_, last = csv.DictReader(file)
-    return {key: value for key, value in last.items() if "/" in key}
-
-
-def _workloads() -> set[str]:
-    """Return every workload name of the benchmark, at both scales."""
+def read(path: Path) -> list[Finding]:
+    """Return what the source shows; raises SubmissionError if it cannot be read."""
     names = {name for version in VERSIONS for name in load(version).definitions}
-    return names | {f"{name}_mini" for name in names}
+    names |= {f"{name}_mini" for name in names} | set(registry.definitions())
+    try:
+        source = path.read_text(encoding="utf-8")
+        return check_source(source, names, telltale_numbers())
+    except OSError as error:
+        raise SubmissionError(f"{path} cannot be read: {error.strerror}.") from error
+    except (SyntaxError, ValueError) as error:
+        raise SubmissionError(f"{path} is not a Python file: {error}.") from error
 
 
-def _framework(source: str) -> str:
-    """Return the framework that a submission imports."""
-    return "jax" if re.search(r"^\s*(import|from) jax", source, re.M) else "pytorch"
+def rehearse(plan: dry_run.DryRun, asked: str) -> list[Finding]:
+    """Return what the dry run shows; raises UsageError if it cannot run at all."""
+    module = FRAMEWORK_MODULES[plan.framework]
+    if importlib.util.find_spec(module) is None:
+        raise UsageError(
+            f"The dry run needs the package {module!r}, which is not installed: "
+            f"install it with pip install '.[{plan.framework}]', or only read the file "
+            "with --nodry_run."
+        )
+    names = [registry.get(name.strip()).name for name in asked.split(",") if name]
+    workloads = names or dry_run.mini_workloads()
+    findings, left_out = dry_run.rehearse(plan, workloads)
+    for name, reason in left_out.items():
+        print(f"{plan.submission}: no dry run on {name}: {reason.rstrip('.')}.")
+    if len(left_out) == len(workloads) and not findings:
+        raise UsageError(
+            f"The dry run of {plan.submission} was possible on no workload; see above, "
+            "or only read the file with --nodry_run."
+        )
+    return findings
+
+
+def merged(read: Sequence[Finding], seen: Sequence[Finding]) -> list[Finding]:
+    """Return findings of source and dry run; of one line and rule the more certain."""
+    certain = {(f.line, f.rule) for f in (*read, *seen) if f.certain}
+    kept = [f for f in read if f.certain or (f.line, f.rule) not in certain]
+    known = {(f.line, f.rule) for f in kept if f.line > 1}
+    return sorted({*kept, *(f for f in seen if (f.line, f.rule) not in known)})
 
 
 if __name__ == "__main__":

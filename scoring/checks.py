@@ -16,6 +16,7 @@ from scoring.table import Cells
 
 HOST_KEYS = {"host", "hostname", "node"}  # two equal machines differ in their name
 SMALL_KEYS = {"source", "system", "memory_bytes"}  # commit, kernel, a few megabytes
+MANY = 3  # more workloads than this are counted rather than named
 REMEDY = (
     "Their times cannot be put into one score: score them apart, or look at both with "
     "`python -m scoring.compare`."
@@ -110,24 +111,24 @@ def missing_parts(
     studies, trials = expected
     problems = []
     for submission in submissions:
+        odd: dict[str, list[str]] = {}
         for workload in workloads:
             found = cells.get((submission, workload), {})
             if not found:
-                problems.append(
-                    f"{submission}: no run of {workload}; counts as not reached."
-                )
+                odd.setdefault("no run", []).append(workload)
                 continue
             if studies is not None and len(found) != studies:
-                problems.append(
-                    f"{submission}: {workload} has {len(found)} studies instead of "
-                    f"{studies}; the median is over those."
+                number = (
+                    f"{len(found)} studies instead of {studies}; the median is over"
                 )
-            odd = [f"{j}: {len(t)}" for j, t in found.items() if len(t) != trials]
-            if trials is not None and odd:
-                problems.append(
-                    f"{submission}: {workload} has not {trials} trials in every study "
-                    f"({', '.join(odd)}); a study's time is over those it has."
-                )
+                odd.setdefault(f"{number} those.", []).append(workload)
+            counts = sorted({len(runs) for runs in found.values()} - {trials})
+            if trials is not None and counts:
+                number = f"{' or '.join(map(str, counts))} trials in a study"
+                text = f"{number} instead of {trials}; the best of those counts."
+                odd.setdefault(text, []).append(workload)
+        for text, names in odd.items():
+            problems.append(_missing(submission, text, names))
     return problems
 
 
@@ -143,6 +144,16 @@ def trial_problems(trials: Sequence[Trial], cells: dict[str, Workload]) -> list[
             problems.append(f"{trial.path}: {trial.unusable}; counts as a miss.")
         problems += [f"{trial.path}: {note}." for note in trial.notes]
     return problems
+
+
+def _missing(submission: str, text: str, names: list[str]) -> str:
+    """Return a sentence on workloads of a submission that lack the same thing."""
+    if text == "no run":
+        return f"{submission}: no run of {', '.join(names)}; counts as not reached."
+    if len(names) > MANY:
+        return f"{submission}: {len(names)} workloads have {text}"
+    verb = "has" if len(names) == 1 else "have"
+    return f"{submission}: {', '.join(names)} {verb} {text}"
 
 
 def _with_origin(workload: Workload, trials: Sequence[Trial]) -> Workload:

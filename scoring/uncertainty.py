@@ -125,7 +125,7 @@ def compare_all(
     p values are two-sided and adjusted for the number of pairs (Holm 1979).
     """
     places = combinations(np.argsort(-score, kind="stable").tolist(), 2)
-    drawn = np.ascontiguousarray(np.moveaxis([boot.scores, boot.log_times], -1, 1))
+    drawn = np.ascontiguousarray([boot.scores.T, boot.log_times.T])
     pairs = []
     for a, b in places:
         speedup = float(np.exp(mean_log[b] - mean_log[a]))

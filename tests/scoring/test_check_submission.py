@@ -7,6 +7,7 @@ import pytest
 
 from algorithmic_efficiency.errors import SubmissionError
 from scoring import check_submission
+from scoring.fingerprints import telltale_numbers
 from scoring.submission_rules import check_source
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -36,7 +37,8 @@ def update_params(workload, train_state, **kwargs):
 
 
 def findings(extra: str = "", source: str = GOOD):
-    return check_source(source + textwrap.dedent(extra), {"ogbg", "wmt", "mnist"})
+    names = {"ogbg", "wmt", "mnist"}
+    return check_source(source + textwrap.dedent(extra), names, telltale_numbers())
 
 
 def test_good_submission_has_no_findings():
@@ -59,7 +61,20 @@ def test_good_submission_has_no_findings():
          "fingerprint", False),
         ("def f(workload):\n    return {1: 2}[workload.step_hint]",
          "fingerprint", False),
+        ("TABLE = {1_281_167: 0.1}", "fingerprint", False),
+        ("def f(n):\n    return n > 0.77431", "fingerprint", False),
+        ("def f(x):\n    return x.shape[-1] == 1000", "fingerprint", False),
+        ("def f(x):\n    return len(x) in (86, 161)", "fingerprint", False),
         ("def f(workload):\n    workload.eval_model(1)", "evaluation", True),
+        ("def f(workload):\n    workload.model['width'] = 1", "evaluation", True),
+        ("from algoperf import spec\nspec.LossType.MAX = 1", "evaluation", True),
+        ("import time\ntime.perf_counter = None", "evaluation", True),
+        ("os.chdir('/')", "environment", True),
+        ("torch.set_num_threads(1)", "environment", False),
+        ("torch.save({}, 'x')", "environment", False),
+        ("import numpy\nnumpy.savez('x')", "environment", False),
+        ("import signal\nsignal.setitimer(0, 1)", "background work", False),
+        ("import time\ntime.perf_counter()", "determinism", False),
         ("def f(workload):\n    workload.step_hint = 10", "evaluation", True),
         ("def f(workload):\n    setattr(workload, 'x', 1)", "evaluation", True),
         ("os.environ['XLA_FLAGS'] = ''", "environment", True),
@@ -80,6 +95,20 @@ def test_broken_rule_is_found_in_its_line(code, rule, certain):
     last = GOOD.count("\n") + 1 + code.count("\n")
     assert {(f.rule, f.certain) for f in found} == {(rule, certain)}
     assert all(GOOD.count("\n") < f.line <= last for f in found)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "def f(x):\n    return x.ndim == 4 and x.shape[0] == 3",
+        "def f(x):\n    return x.shape[0] > 8192",
+        "def f(x):\n    return x == 1000",
+        "STEPS = 10_000\nWIDTHS = (1024, 50_000)",
+        "def get_eval_batch_size(n):\n    return 43_793 if n == 'ogbg' else 1",
+    ],
+)
+def test_plain_numbers_and_sizes_are_no_fingerprints(code):
+    assert findings(code) == []
 
 
 def test_table_of_batch_sizes_may_not_serve_another_purpose():
@@ -116,17 +145,19 @@ def test_functions_may_be_made_elsewhere():
 
 
 def test_our_submissions_are_clean(capsys):
-    paths = sorted(ROOT.glob("submissions/template/*.py"))
+    paths = sorted(ROOT.glob("submissions/*/*.py"))
+    paths += sorted(ROOT.glob("submissions/examples/*/*.py"))
     paths += sorted(ROOT.glob("reference_algorithms/[!_]*/*.py"))
-    assert len(paths) >= 4
+    assert len(paths) >= 12
     for path in paths:
-        assert check_submission.main([str(path)]) == 0, capsys.readouterr().out
+        assert check_submission.main([str(path), "--nodry_run"]) == 0
+        assert "0 broken rule(s), 0 suspicion(s)" in capsys.readouterr().out
 
 
-def test_command(tmp_path, capsys):
+def test_command_that_only_reads(tmp_path, capsys):
     path = tmp_path / "submission.py"
     path.write_text(GOOD + "os.environ['A'] = '1'\nopen('x')\n")
-    assert check_submission.main([str(path)]) == 1
+    assert check_submission.main([str(path), "--nodry_run"]) == 1
     said = capsys.readouterr().out
     line = GOOD.count("\n") + 1
     assert f"{path}: line {line}: breaks the rule [environment] os.environ" in said
@@ -137,34 +168,3 @@ def test_command(tmp_path, capsys):
         check_submission.main([str(path)])
     with pytest.raises(SubmissionError, match="cannot be read"):
         check_submission.main([str(tmp_path / "none.py")])
-
-
-RUNNER = """
-import pathlib, sys, uuid
-flags = dict(word.lstrip("-").split("=", 1) for word in sys.argv[1:])
-assert flags["max_global_steps"] == "3" and flags["scale"] == "mini"
-if "fail" in flags["submission_path"]:
-    sys.exit("Error: the loss is not there.")
-value = uuid.uuid4().int if "random" in flags["submission_path"] else 0.5
-out = pathlib.Path(flags["experiment_dir"], flags["experiment_name"], "w", "trial_1")
-out.mkdir(parents=True)
-text = f"score,validation/loss\\n1,7\\n{uuid.uuid4().int},{value}\\n"
-(out / "eval_measurements.csv").write_text(text)
-"""
-
-
-@pytest.mark.parametrize(
-    ("name", "rule", "message"),
-    [
-        ("steady", None, ""),
-        ("random", "determinism", "with one seed end differently: validation/loss is"),
-        ("fail", "dry run", "w does not run: Error: the loss is not there."),
-    ],
-)
-def test_dry_run_judges_two_runs(tmp_path, monkeypatch, name, rule, message):
-    # A made-up runner: a real one needs a minute for what is not tested here.
-    (tmp_path / "submission_runner.py").write_text(RUNNER)
-    monkeypatch.setattr(check_submission, "ROOT", tmp_path)
-    found = check_submission.dry_run(tmp_path / f"{name}.py", "w", "pytorch")
-    assert [finding.rule for finding in found] == ([rule] if rule else [])
-    assert all(message in finding.message for finding in found)

@@ -66,15 +66,16 @@ def made_up(  # noqa: PLR0913 - the parts of a place in the tree
     trial: int,
     hit: float | None,
     run: Mapping[str, Any] | None = None,
+    version: str = "0.6",
 ) -> Trial:
     """Return an external-tuning trial whose target is reached at `hit` seconds.
 
     Loss falls (or accuracy rises) to just past the target at the hit, or stays short
-    of it. The targets are those of version 0.6.
+    of it. The target is that of the benchmark's version.
     """
     from scoring.benchmark import load
 
-    definition = load("0.6").definitions[workload]
+    definition = load(version).definitions[workload]
     last = 1000.0 if hit is None else hit
     seconds = np.array([1.0, last / 2.0, last])
     origin = definition.origin or 0.0
