@@ -42,8 +42,9 @@ def flipped(data):
 
 BROKEN = {
     "nothing": (b"", "is empty"),
-    "header only": (b"fLaC" + bytes(60), "cannot be decoded: "),
-    "no FLAC": (b"MP3" * 40, "cannot be decoded: "),
+    "header only": (flac(SOUND)[:42] + bytes(60), "cannot be decoded: "),
+    "half a header": (flac(SOUND)[:41], "cannot be decoded: no FLAC header"),
+    "no FLAC": (b"MP3" * 40, "cannot be decoded: no FLAC header"),
     "a wrong byte": (flipped(flac(SOUND)), "cannot be decoded: "),
     "cut off": (flac(SOUND)[:-900], "cannot be decoded: "),
     "rate": (flac(SOUND, 44_100), "has 44100 Hz and 1 channels, expected 16000 Hz"),
@@ -224,20 +225,20 @@ def test_damaged_header_may_stand_for_one_that_is_left_out(folders, root):
         open_split(definition(num_test_examples=3), folders, "test")
 
 
-def test_file_without_sound_is_named(folders, root):
+@pytest.mark.parametrize("count", [0, 1 << 35])
+def test_header_with_an_impossible_length_is_named(folders, root, count):
     path = root / f"{FIRST}.flac"
-    path.write_bytes(flac(SOUND[:0]))
-    (row,) = (
-        row
-        for row in index.scan(root, layout.SUBSETS["test"])
-        if row.name == "61-70-0000"
-    )
-    assert (row.samples, row.why) == (0, "has no sound")
+    data = bytearray(flac(SOUND))
+    data[21] = data[21] & 0xF0 | count >> 32
+    data[22:26] = (count & 0xFFFFFFFF).to_bytes(4)
+    path.write_bytes(data)
+    (row, *_) = index.scan(root, layout.SUBSETS["test"])
+    assert (row.samples, row.why) == (0, f"says that it has {count} samples")
     index.path_of(root, "test").unlink()
     layout.complete(root, layout.SUBSETS, 36)
     dataset = open_split(definition(), folders, "test")
     assert dataset.examples[4] == (str(path), 0, TEXT)
-    with pytest.raises(DataError, match="61-70-0000.flac has no sound"):
+    with pytest.raises(DataError, match=f"flac says that it has {count} samples"):
         list(eval_batches(dataset, 5))
 
 
