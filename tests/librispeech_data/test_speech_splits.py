@@ -134,6 +134,22 @@ def test_workers_resuming_and_pickling_change_no_bit(folders):
                 np.testing.assert_array_equal(array, right)
 
 
+def test_tokenizer_is_the_published_kind(folders, tmp_path):
+    """Unigram, every character covered, the usual control pieces."""
+    lines = [spoken(name)[1] for _, name in sorted_names("train-clean-100")]
+    (tmp_path / "lines.txt").write_text("\n".join(lines))
+    sentencepiece.SentencePieceTrainer.train(
+        f"--input={tmp_path}/lines.txt --model_prefix={tmp_path}/m --minloglevel=2 "
+        f"--model_type=unigram --character_coverage=1.0 --vocab_size={VOCABULARY_SIZE}"
+    )
+    paths = tmp_path / "m.model", folders.data_dir / "LibriSpeech" / "tokenizer.model"
+    wanted, found = (sentencepiece.SentencePieceProcessor(str(p)) for p in paths)
+    for k in range(VOCABULARY_SIZE):
+        assert found.id_to_piece(k) == wanted.id_to_piece(k)
+        assert found.get_score(k) == pytest.approx(wanted.get_score(k))
+    assert [found.id_to_piece(k) for k in range(3)] == ["<unk>", "<s>", "</s>"]
+
+
 def test_another_tokenizer_may_be_named(folders, tmp_path):
     root = folders.data_dir / "LibriSpeech"
     path = tmp_path / "mine.model"
