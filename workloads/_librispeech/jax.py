@@ -189,10 +189,10 @@ def _windows(x: jax.Array) -> list[jax.Array]:
     ]
 
 
-def batch_norm(name: str) -> BatchNorm:
+def batch_norm(name: str, momentum: float = 0.001) -> BatchNorm:
     """Returns the published batch norm of the speech models."""
     return BatchNorm(
-        momentum=0.001,
+        momentum=momentum,
         epsilon=1e-3,
         variance="population",
         zero_centered_scale=True,

@@ -203,11 +203,11 @@ class _ConvOnCpu(torch.autograd.Function):
         return x_gradient, weight_gradient
 
 
-def batch_norm(features: int) -> BatchNorm:
+def batch_norm(features: int, momentum: float = 0.001) -> BatchNorm:
     """Returns the published batch norm of the speech models, channels last."""
     return BatchNorm(
         features,
-        momentum=0.001,
+        momentum=momentum,
         eps=1e-3,
         variance="population",
         channel_axis=-1,

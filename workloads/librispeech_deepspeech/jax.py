@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 from flax import linen as nn
@@ -14,8 +15,8 @@ from workloads._librispeech.jax import FrontEnd, Inputs, Subsample, batch_norm
 class Model(nn.Module):
     """Audio to logits: features, subsampling, LSTM layers, dense layers, head.
 
-    `activation` is that of the subsampling and of the dense layers; `norm` is 'bn' or
-    'ln'; `residual` adds what goes into a layer to what comes out of it.
+    `activation` is that of the subsampling and of the dense layers; `norm` is 'bn' (of
+    this `momentum`) or 'ln'; `residual` adds what goes into a layer to what comes out.
     """
 
     vocabulary_size: int = 1024
@@ -26,6 +27,7 @@ class Model(nn.Module):
     activation: str = "relu"
     residual: bool = True
     norm: str = "bn"
+    momentum: float = 0.001
     final_norm: bool = True
     time_masks: int = 10
     frequency_masks: int = 2
@@ -58,17 +60,26 @@ class Model(nn.Module):
         )
         x, valid = subsample(*front_end(inputs, weights, train=train))
         x = nn.Dropout(rate, deterministic=False)(x)
-        recurrent = functools.partial(Recurrent, self.norm)
-        dense = functools.partial(FeedForward, self.norm, self.activation, rate)
+        norm = Norm(self.norm, self.momentum, use_running_average)
+        recurrent = functools.partial(Recurrent, norm)
+        dense = functools.partial(FeedForward, norm, self.activation, rate)
         for name, count, layer in (
             ("lstms", self.lstm_layers, recurrent),
             ("ffns", self.dense_layers, dense),
         ):
             layers = Layers(count, layer, self.residual, name=name)
-            x = layers(x, valid, use_running_average)
+            x = layers(x, valid)
         if self.final_norm:
             x = LayerNorm(name="ln")(x)
         return Dense(self.vocabulary_size, name="lin")(x), 1.0 - valid
+
+
+class Norm(NamedTuple):
+    """Which norm each layer begins with: 'bn' or 'ln', and what 'bn' is told."""
+
+    kind: str
+    momentum: float
+    use_running_average: bool
 
 
 class Layers(nn.Module):
@@ -79,12 +90,10 @@ class Layers(nn.Module):
     residual: bool
 
     @nn.compact
-    def __call__(
-        self, x: jax.Array, valid: jax.Array, use_running_average: bool
-    ) -> jax.Array:
+    def __call__(self, x: jax.Array, valid: jax.Array) -> jax.Array:
         """Returns [B, T, C]; what is at padding is of no meaning."""
         for i in range(self.count):
-            y = self.layer(name=str(i))(x, valid, use_running_average)
+            y = self.layer(name=str(i))(x, valid)
             x = x + y if self.residual else y
         return x
 
@@ -92,40 +101,34 @@ class Layers(nn.Module):
 class Recurrent(nn.Module):
     """Normalisation and a bidirectional LSTM."""
 
-    norm: str
+    norm: Norm
 
     @nn.compact
-    def __call__(
-        self, x: jax.Array, valid: jax.Array, use_running_average: bool
-    ) -> jax.Array:
+    def __call__(self, x: jax.Array, valid: jax.Array) -> jax.Array:
         """Returns [B, T, C], 0 at padding."""
-        y = normalise(self.norm, x, valid, use_running_average)
+        y = normalise(self.norm, x, valid)
         return LSTM(x.shape[-1] // 2, name="lstm")(y, valid)
 
 
 class FeedForward(nn.Module):
     """Normalisation, a dense layer, its activation and dropout."""
 
-    norm: str
+    norm: Norm
     activation: str
     dropout_rate: float
 
     @nn.compact
-    def __call__(
-        self, x: jax.Array, valid: jax.Array, use_running_average: bool
-    ) -> jax.Array:
+    def __call__(self, x: jax.Array, valid: jax.Array) -> jax.Array:
         """Returns [B, T, C], 0 at padding."""
-        y = normalise(self.norm, x, valid, use_running_average)
+        y = normalise(self.norm, x, valid)
         y = ACTIVATIONS[self.activation](Dense(x.shape[-1], name="lin")(y))
         y = y * valid[..., None]
         return nn.Dropout(self.dropout_rate, deterministic=False)(y)
 
 
-def normalise(
-    norm: str, x: jax.Array, valid: jax.Array, use_running_average: bool
-) -> jax.Array:
-    """Applies the norm called 'bn' or 'ln' of the module that calls this."""
-    if norm == "ln":
+def normalise(norm: Norm, x: jax.Array, valid: jax.Array) -> jax.Array:
+    """Applies the norm of the module that calls this; its name is its kind."""
+    if norm.kind == "ln":
         return LayerNorm(name="ln")(x)
-    layer = batch_norm("bn")
-    return layer(x, valid, use_running_average=use_running_average)
+    layer = batch_norm("bn", norm.momentum)
+    return layer(x, valid, use_running_average=norm.use_running_average)

@@ -11,8 +11,8 @@ from workloads._librispeech.pytorch import FrontEnd, Inputs, Subsample, batch_no
 class Model(nn.Module):
     """Audio to logits: features, subsampling, LSTM layers, dense layers, head.
 
-    `activation` is that of the subsampling and of the dense layers; `norm` is 'bn' or
-    'ln'; `residual` adds what goes into a layer to what comes out of it.
+    `activation` is that of the subsampling and of the dense layers; `norm` is 'bn' (of
+    this `momentum`) or 'ln'; `residual` adds what goes into a layer to what comes out.
     """
 
     def __init__(
@@ -25,6 +25,7 @@ class Model(nn.Module):
         activation: str = "relu",
         residual: bool = True,
         norm: str = "bn",
+        momentum: float = 0.001,
         final_norm: bool = True,
         time_masks: int = 10,
         frequency_masks: int = 2,
@@ -34,11 +35,12 @@ class Model(nn.Module):
         self.residual, self.dropout_rate = residual, dropout_rate
         self.front_end = FrontEnd(time_masks, frequency_masks)
         self.subsample = Subsample(channels, features, activation)
+        kind = (norm, momentum)
         self.lstms = nn.ModuleList(
-            Recurrent(features, norm) for _ in range(lstm_layers)
+            Recurrent(features, kind) for _ in range(lstm_layers)
         )
         self.ffns = nn.ModuleList(
-            FeedForward(features, norm, activation) for _ in range(dense_layers)
+            FeedForward(features, kind, activation) for _ in range(dense_layers)
         )
         self.ln = LayerNorm(features) if final_norm else None
         self.lin = Dense(features, vocabulary_size)
@@ -72,11 +74,12 @@ class Model(nn.Module):
 
 
 class Normalised(nn.Module):
-    """What begins with a norm called `bn` or `ln`."""
+    """What begins with a norm called `bn` or `ln`; `kind` is (name, momentum)."""
 
-    def __init__(self, features: int, norm: str) -> None:
+    def __init__(self, features: int, kind: tuple[str, float]) -> None:
         super().__init__()
-        self.bn = batch_norm(features) if norm == "bn" else None
+        norm, momentum = kind
+        self.bn = batch_norm(features, momentum) if norm == "bn" else None
         self.ln = LayerNorm(features) if norm == "ln" else None
 
     def normalise(self, x: Tensor, frames: Frames) -> Tensor:
@@ -87,8 +90,8 @@ class Normalised(nn.Module):
 class Recurrent(Normalised):
     """Normalisation and a bidirectional LSTM."""
 
-    def __init__(self, features: int, norm: str) -> None:
-        super().__init__(features, norm)
+    def __init__(self, features: int, kind: tuple[str, float]) -> None:
+        super().__init__(features, kind)
         self.lstm = LSTM(features, features // 2)
 
     def forward(self, x: Tensor, frames: Frames) -> Tensor:
@@ -99,8 +102,8 @@ class Recurrent(Normalised):
 class FeedForward(Normalised):
     """Normalisation, a dense layer and its activation."""
 
-    def __init__(self, features: int, norm: str, activation: str) -> None:
-        super().__init__(features, norm)
+    def __init__(self, features: int, kind: tuple[str, float], activation: str) -> None:
+        super().__init__(features, kind)
         self.act = ACTIVATIONS[activation]
         self.lin = Dense(features, features)
 

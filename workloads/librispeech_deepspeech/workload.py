@@ -41,6 +41,7 @@ BASE = Definition(
         "activation": "relu",
         "residual": True,
         "norm": "bn",
+        "momentum": 0.001,
         "final_norm": True,
         "time_masks": 10,
         "frequency_masks": 2,
@@ -68,6 +69,7 @@ MINI_CHANGES = {
         "channels": 16,
         "lstm_layers": 2,
         "dense_layers": 1,
+        "momentum": 0.05,  # running statistics must settle in 1/40 of the steps
     },
     "initial": initial(1 / 8),
     "max_allowed_runtime_sec": 300,
