@@ -79,7 +79,8 @@ def from_run(name: str, run: Mapping[str, Any]) -> Workload | None:
     targets: Any = run.get("targets")
     try:
         maximize = bool(targets["maximize"])
-        metric = str(targets["metric"])
+        # Evaluations go by the public names too; see evaluations.PUBLIC_NAMES.
+        metric = str(targets["metric"]).removesuffix("_published")
         validation = float(targets["validation"])
     except (KeyError, TypeError, ValueError):
         return None

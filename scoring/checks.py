@@ -118,14 +118,14 @@ def missing_parts(
                 odd.setdefault("no run", []).append(workload)
                 continue
             if studies is not None and len(found) != studies:
-                number = (
-                    f"{len(found)} studies instead of {studies}; the median is over"
-                )
-                odd.setdefault(f"{number} those.", []).append(workload)
+                number = "1 study" if len(found) == 1 else f"{len(found)} studies"
+                text = f"{number} instead of {studies}; the median is over those."
+                odd.setdefault(text, []).append(workload)
             counts = sorted({len(runs) for runs in found.values()} - {trials})
             if trials is not None and counts:
-                number = f"{' or '.join(map(str, counts))} trials in a study"
-                text = f"{number} instead of {trials}; the best of those counts."
+                number = " or ".join(map(str, counts))
+                number += " trial" if counts == [1] else " trials"
+                text = f"{number} in a study instead of {trials}; the best one counts."
                 odd.setdefault(text, []).append(workload)
         for text, names in odd.items():
             problems.append(_missing(submission, text, names))
@@ -144,6 +144,26 @@ def trial_problems(trials: Sequence[Trial], cells: dict[str, Workload]) -> list[
             problems.append(f"{trial.path}: {trial.unusable}; counts as a miss.")
         problems += [f"{trial.path}: {note}." for note in trial.notes]
     return problems
+
+
+def refuse_nothing(
+    used: Sequence[Trial], counted: Sequence[str], problems: Sequence[str]
+) -> None:
+    """Raise UsageError if there is no trial to score."""
+    if not used:
+        raise UsageError(
+            f"There is no trial to score on {', '.join(counted)}: "
+            f"{' '.join(problems[:3])}"
+        )
+
+
+def refuse_problems(problems: Sequence[str]) -> None:
+    """Raise UsageError if there is any problem, as --strict asks."""
+    if problems:
+        raise UsageError(
+            f"--strict: {problems[0]} ({len(problems)} such finding(s) in all; without "
+            "--strict they are listed in the output.)"
+        )
 
 
 def _missing(submission: str, text: str, names: list[str]) -> str:

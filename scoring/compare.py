@@ -25,7 +25,7 @@ from scoring.flags import Flag
 from scoring.logs import TRIAL_FOLDER, read_trial
 from scoring.reasons import progress
 from scoring.results import build
-from scoring.score_submissions import make_folder
+from scoring.score_submissions import check_bootstrap, make_folder
 from scoring.scored import Options, Scored, prepare
 from scoring.uncertainty import interval
 
@@ -50,6 +50,7 @@ WIDTH = 16  # characters of a sparkline
 def main(argv: Sequence[str]) -> int:
     """Run the command and return its exit code; raises UserError for bad input."""
     values = flags.parse(FLAGS, argv, "Compare two runs or submissions.", FOLDERS)
+    check_bootstrap(values.resamples, values.seed)
     paths = (Path(values.first), Path(values.second))
     names = _names(*paths)
     trials = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
+NO_FILE = "has no eval_measurements.csv"
 KEPT = (
     "score",
     "accumulated_submission_time",
@@ -71,34 +73,44 @@ def read_evaluations(path: Path, trial: Trial, published: bool) -> None:
     try:
         lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
     except FileNotFoundError:
-        trial.unusable = "has no eval_measurements.csv"
+        trial.unusable = NO_FILE
         return
     except OSError as error:
         trial.unusable = f"has an eval_measurements.csv that is lost: {error.strerror}"
         return
     header = lines[0].split(",")
-    fields = len(header)
-    rows = _rows(lines, fields, trial, published)
+    rows = _rows(lines, len(header), trial, published)
     if not rows:
         trial.unusable = "has an eval_measurements.csv without any evaluation"
         return
+    _parse(header, rows, trial, pandas_float if published else float)
+    for label, values in (("step", trial.steps), ("submission time", trial.seconds)):
+        if not values.size:
+            trial.unusable = f"has no column for the {label}"
+    if trial.unusable:
+        trial.columns = {}
+
+
+def _parse(
+    header: list[str],
+    rows: list[tuple[int, str]],
+    trial: Trial,
+    parse: Callable[[str], float],
+) -> None:
+    """Fill the columns that are needed with numbers."""
     cells = ",".join([line for _, line in rows]).split(",")
-    parse = pandas_float if published else float
     if "validation/wer_published" in header:
         header = [PUBLIC_NAMES.get(name, name) for name in header]
     for place, name in enumerate(header):
         metric = name.startswith("validation/") and name != "validation/num_examples"
         twice = name == "accumulated_submission_time" and "score" in header
         if metric or (name in KEPT and not twice):
-            column = cells[place::fields]
+            column = cells[place :: len(header)]
             try:
                 trial.columns[name] = np.array(list(map(parse, column)))
             except ValueError:
                 numbers = [n for n, _ in rows]
                 trial.columns[name] = _repaired(name, column, numbers, trial)
-    for label, values in (("step", trial.steps), ("submission time", trial.seconds)):
-        if not values.size:
-            trial.unusable = f"has no column for the {label}"
 
 
 def _rows(

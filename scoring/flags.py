@@ -40,7 +40,7 @@ def parse(
     parser = _Parser(description=description, allow_abbrev=False)
     for flag in positionals:
         parser.add_argument(flag.name, help=flag.help)
-    switches = {flag.name for flag in flags if flag.default in (True, False, None)}
+    switches = {f.name for f in flags if isinstance(f.default, bool | None)}
     for flag in flags:
         if flag.name in switches:
             parser.add_argument(

@@ -52,6 +52,8 @@ def read_tree(
             f"--exclude_submissions names {name!r}, but {directory} holds "
             f"{', '.join(sorted(names)) or 'no submission'}."
         )
+    if not trials and excluded:
+        raise UsageError(f"--exclude_submissions leaves nothing of {directory}.")
     if not trials:
         raise UsageError(
             f"{directory} holds no trial to score; expected <submission>/<study>/"
@@ -116,10 +118,14 @@ def _trials(
             if not WORKLOAD_FOLDER.match(runs.name):
                 notes.append(f"{runs}: not a <workload>_<jax|pytorch> folder; ignored.")
                 continue
-            found = [f for f in listing(runs) if TRIAL_FOLDER.match(f.name)]
+            found = []
+            for trial in listing(runs):
+                if TRIAL_FOLDER.match(trial.name) and trial.is_dir():
+                    found.append(trial)
+                elif trial.name.startswith("trial"):
+                    notes.append(f"{trial}: not a trial_<number> folder; ignored.")
             for trial in found if published else sorted(found, key=_number):
-                if trial.is_dir():
-                    yield read_trial(trial, submission, study, published)
+                yield read_trial(trial, submission, study, published)
 
 
 def _json(path: Path, trial: Trial) -> dict[str, Any] | None:
@@ -128,10 +134,13 @@ def _json(path: Path, trial: Trial) -> dict[str, Any] | None:
         data = json.loads(path.read_text())
     except FileNotFoundError:
         return None
-    except ValueError as error:
+    except (OSError, ValueError) as error:
         trial.notes.append(f"{path.name} is not JSON ({error}) and is ignored")
         return None
-    return data if isinstance(data, dict) else None
+    if not isinstance(data, dict):
+        trial.notes.append(f"{path.name} is not a JSON object and is ignored")
+        return None
+    return data
 
 
 def _folders(path: Path) -> list[Path]:

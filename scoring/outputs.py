@@ -112,7 +112,8 @@ def save_trials(path: Path, trials: Sequence[Trial]) -> None:
     try:
         path.write_bytes(gzip.compress(data, mtime=0) if path.suffix == ".gz" else data)
     except OSError as error:
-        raise StorageError(f"Cannot write {path}: {error}.") from error
+        why = error.strerror or error
+        raise StorageError(f"Cannot write {path}: {why}.") from error
 
 
 def load_trials(path: Path) -> list[Trial]:

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from scoring.benchmark import Workload
-from scoring.evaluations import Floats, Trial
+from scoring.evaluations import NO_FILE, Floats, Trial
 from scoring.table import hit_index
 
 LOST_SHARE = 0.5  # diverged: less than half of the best progress is left at the end
@@ -41,11 +41,11 @@ def trial_reason(trial: Trial, workload: Workload, budget: float) -> str:
     if hit_index(trial, workload) >= 0:
         return ""
     for key in ("stop_reason", "status"):
-        if trial.run.get(key) in RECORDED:
-            return RECORDED[trial.run[key]]
+        if reason := RECORDED.get(str(trial.run.get(key))):
+            return reason
     if trial.run.get("diverged") is True:
         return "diverged"
-    if not trial.columns and not trial.unusable.startswith("has an eval"):
+    if trial.unusable == NO_FILE:
         return "missing"
     made = progress(trial, workload)
     if trial.unusable or not made.size:

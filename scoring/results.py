@@ -33,12 +33,8 @@ def build(scored: Scored, warnings: Sequence[str], options: Options) -> Results:
         scored.cells, table, scored.workloads, scored.rules, options.time
     )
     reference = _reference(options, table, score)
-    estimate = {
-        "score": score,
-        "rank": ranks(score),
-        "graded": graded,
-        "log_times": mean_log,
-    }
+    estimate = {"score": score, "rank": ranks(score)}
+    estimate |= {"graded": graded, "log_times": mean_log}
     warnings = list(warnings)
     if not boot.known.all():
         warnings.append(

@@ -44,13 +44,13 @@ FLAGS = (
     Flag("save_results_to_filename", "", "also keep what was read, as JSON lines"),
     Flag("load_results_from_filename", "", "read such a file instead of a folder"),
 )  # fmt: skip
+MOST_NOTES = 20  # on the terminal
 
 
 def main(argv: Sequence[str]) -> int:
     """Run the command and return its exit code; raises UserError for bad input."""
     values = flags.parse(FLAGS, argv, "Score submissions from the runs they left.")
-    if values.resamples < 1:
-        raise UsageError(f"--resamples={values.resamples}: at least 1 is needed.")
+    check_bootstrap(values.resamples, values.seed)
     options = Options(
         benchmark_version=values.benchmark_version,
         rules=values.rules,
@@ -78,13 +78,22 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
+def check_bootstrap(resamples: int, seed: int) -> None:
+    """Raise UsageError for numbers with which nothing can be drawn."""
+    if resamples < 1:
+        raise UsageError(f"--resamples={resamples}: at least 1 is needed.")
+    if seed < 0:
+        raise UsageError(f"--seed={seed}: a seed is 0 or greater.")
+
+
 def make_folder(name: str) -> Path:
     """Return the output folder, made if it is not there; raises StorageError."""
     folder = Path(name)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise StorageError(f"Cannot make the folder {folder}: {error}.") from error
+        why = error.strerror or error
+        raise StorageError(f"Cannot make the folder {folder}: {why}.") from error
     return folder
 
 
@@ -127,8 +136,10 @@ def _names(text: str) -> tuple[str, ...]:
 def _print(results: Results, folder: Path) -> None:
     """Print the tables, the warnings and where everything lies."""
     print(outputs.markdown(results))
-    for warning in results["warnings"]:
+    for warning in results["warnings"][:MOST_NOTES]:
         print(f"note: {warning}")
+    if (more := len(results["warnings"]) - MOST_NOTES) > 0:
+        print(f"note: {more} more like these are in the report and in results.json.")
     print(f"All tables are in {folder}.")
 
 

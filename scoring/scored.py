@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from algorithmic_efficiency.errors import UsageError
 from scoring import checks
-from scoring.benchmark import Benchmark, Workload, load
+from scoring.benchmark import Benchmark, Workload, load, nearest
 from scoring.evaluations import Floats, Trial
 from scoring.rules import Rules, make_rules
 from scoring.table import (
@@ -17,7 +17,7 @@ from scoring.table import (
     Table,
     cells_of,
     fixed_points,
-    step_penalties,
+    longest_runs,
     tabulate,
 )
 from scoring.uncertainty import Bootstrap, bootstrap
@@ -70,39 +70,38 @@ def prepare(
     if not definitions:
         raise UsageError("There is nothing to score: " + " ".join(problems[:3]))
     workloads, counted = _workload_set(definitions, benchmark, options, problems)
-    held_out = {v: b for v, b in benchmark.held_out.items() if v in workloads}
-    published = options.rules == "published"
     problems += checks.trial_problems(trials, definitions)
+    published = options.rules == "published"
     used = [trial for trial in trials if trial.workload in workloads]
     if published:  # the public tool skips a trial without a file
         used = [trial for trial in used if trial.columns]
+    checks.refuse_nothing(used, counted, problems)
     cells = cells_of(used)
     everyone = tuple(sorted({trial.submission for trial in trials}))
     ruleset = ruleset_of(trials, options)
-    official = counted == benchmark.workloads
-    expected = (
-        benchmark.studies if official else None,
-        benchmark.trials["external"] if official and ruleset == "external" else None,
-    )
+    expected = _expected(benchmark, counted, ruleset)
     problems += checks.missing_parts(cells, everyone, list(workloads), expected)
-    if options.strict and problems:
-        raise UsageError(
-            f"--strict: {problems[0]} ({len(problems)} such finding(s) in all; without "
-            "--strict they are listed in the output.)"
-        )
+    if options.strict:
+        checks.refuse_problems(problems)
+    budgets = _budgets(workloads.values(), benchmark, ruleset, options)
+    held_out = {v: b for v, b in benchmark.held_out.items() if v in workloads}
     rules = make_rules(list(workloads), counted, held_out, benchmark.r_max, published)
+    penalty = _penalties(used, counted, budgets, options)
     rows = tuple(workloads.values())
     table = tabulate(cells, everyone, rows, clock=options.time, published=published)
-    budgets = _budgets(rows, benchmark, ruleset, published)
-    if options.time == "steps":
-        penalty = step_penalties(used, counted)
-    else:
-        penalty = np.array([budgets[name] + 1.0 for name in counted])
     fixed = fixed_points(cells, everyone, list(workloads))
-    draw = (options.resamples, options.seed)
-    boot = bootstrap(table, rules, fixed, penalty, draw)
+    boot = bootstrap(table, rules, fixed, penalty, (options.resamples, options.seed))
     scored = Scored(used, cells, ruleset, rows, budgets, table, rules, penalty, boot)
     return scored, problems
+
+
+def _expected(
+    benchmark: Benchmark, counted: Sequence[str], ruleset: str
+) -> tuple[int | None, int | None]:
+    """Return how many studies and trials the rules foresee, None for any number."""
+    if tuple(counted) != benchmark.workloads:
+        return None, None
+    return benchmark.studies, benchmark.trials[ruleset]
 
 
 def ruleset_of(trials: Sequence[Trial], options: Options) -> str:
@@ -124,7 +123,8 @@ def _workload_set(
     unknown = [name for name in options.workloads if name not in known]
     if unknown:
         raise UsageError(
-            f"--workloads names {unknown[0]!r}; known are {', '.join(sorted(known))}."
+            f"--workloads names {unknown[0]!r}, which is not known; the nearest is "
+            f"{nearest(unknown[0], known)}."
         )
     official = {*benchmark.workloads, *benchmark.held_out}
     counted = options.workloads or benchmark.workloads
@@ -134,29 +134,42 @@ def _workload_set(
             "None of the runs is on an official workload; the score is over the "
             f"{len(counted)} found: {', '.join(counted)}."
         )
-    held_out = []
-    for variant in benchmark.held_out if counted == benchmark.workloads else ():
-        if variant in definitions:
-            held_out.append(variant)
-        else:
-            problems.append(
-                f"Nobody has run the held-out workload {variant}; its rule is not used."
-            )
+    variants = benchmark.held_out if counted == benchmark.workloads else ()
+    held_out = [variant for variant in variants if variant in definitions]
+    if absent := [variant for variant in variants if variant not in definitions]:
+        problems.append(
+            f"Nobody has run these held-out workloads, whose rule is not used: "
+            f"{', '.join(absent)}."
+        )
     names = [*counted, *held_out]
-    for name in sorted(set(definitions) - set(names)):
-        problems.append(f"{name} does not count in this score and is left out.")
+    if others := sorted(set(definitions) - set(names)):
+        problems.append(f"Left out, as not counted in this score: {', '.join(others)}.")
     return {name: known[name] for name in names}, counted
 
 
+def _penalties(
+    trials: Sequence[Trial],
+    counted: Sequence[str],
+    budgets: dict[str, float],
+    options: Options,
+) -> Floats:
+    """Return what a miss counts in a speed-up: one unit more than there was to use."""
+    longest = longest_runs(trials, counted, options.time)
+    if options.time == "steps":
+        return longest + 1.0
+    known = np.array([budgets[name] for name in counted])
+    return np.where(np.isnan(known), longest, known) + 1.0
+
+
 def _budgets(
-    workloads: Sequence[Workload], benchmark: Benchmark, ruleset: str, published: bool
+    workloads: Iterable[Workload], benchmark: Benchmark, ruleset: str, options: Options
 ) -> dict[str, float]:
     """Return each workload's budget in seconds, NaN where nobody says one.
 
     A run record tells the budget that the run really had. The public tool's speed-ups
     use the budgets of version 0.5 and a factor of 3 in every version.
     """
-    old = load("0.5")
+    old, published = load("0.5"), options.rules == "published"
     factor = (old if published else benchmark).budget_factor(ruleset)
     budgets = {}
     for workload in workloads:

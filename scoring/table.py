@@ -148,13 +148,16 @@ def _same(studies: Sequence[Sequence[Trial]]) -> bool:
     return (known or single) and len(points) > 1 and all(p == points[0] for p in points)
 
 
-def step_penalties(trials: Sequence[Trial], workloads: Sequence[str]) -> Floats:
-    """Return one step more than any trial made, for each workload."""
-    most = {
-        name: max(t.steps.max() for t in trials if t.workload == name and t.columns)
-        for name in {trial.workload for trial in trials if trial.columns}
-    }
-    return np.array([float(most.get(name, np.nan)) + 1.0 for name in workloads])
+def longest_runs(
+    trials: Sequence[Trial], workloads: Sequence[str], clock: str
+) -> Floats:
+    """Return the steps or seconds of the longest trial of each workload, 0 if none."""
+    most = dict.fromkeys(workloads, 0.0)
+    for trial in trials:
+        values = trial.steps if clock == "steps" else trial.seconds
+        longest = most.get(trial.workload, 0.0)
+        most[trial.workload] = float(values.max(initial=longest))
+    return np.array([most[name] for name in workloads])
 
 
 def _hit(

@@ -118,6 +118,7 @@ def test_work_lost_by_a_restart_does_not_count(tmp_path):
 def test_unusable_trials_count_as_misses(tmp_path, lines, said):
     trial = trial_of(tmp_path, *lines)
     assert trial.unusable == said
+    assert trial.seconds.size == trial.steps.size
     assert hit_index(trial, OGBG) == -1
 
 
@@ -129,8 +130,9 @@ def test_damaged_records_are_ignored_aloud(tmp_path):
     trial = read_trial(folder, "sub", "study_0")
     assert trial.run == {}
     assert trial.hyperparameters is None
-    assert len(trial.notes) == 1
+    assert len(trial.notes) == 2
     assert trial.notes[0].startswith("run.json is not JSON")
+    assert trial.notes[1] == "hparams.json is not a JSON object and is ignored"
 
 
 def test_running_trial_is_named(tmp_path):
@@ -176,9 +178,10 @@ def test_strange_folders_are_named(tmp_path):
     (tmp_path / "a" / "study_0" / "ogbg_jax" / "trial_x").mkdir()
     found, notes = read_tree(tmp_path)
     assert len(found) == 1
-    assert len(notes) == 2
+    assert len(notes) == 3
     assert "notes: not a <workload>_<jax|pytorch> folder" in notes[0]
-    assert "empty: no trial found" in notes[1]
+    assert "trial_x: not a trial_<number> folder; ignored." in notes[1]
+    assert "empty: no trial found" in notes[2]
 
 
 def test_folders_that_cannot_be_scored(tmp_path):
