@@ -6,6 +6,7 @@ from flax import linen as nn
 from jax import lax
 
 from algorithmic_efficiency.nn.batch_norm.jax import BatchNorm
+from algorithmic_efficiency.nn import jax_cpu
 from algorithmic_efficiency.nn.jax import ACTIVATIONS, Dense
 from workloads._librispeech import features as constants
 
@@ -164,7 +165,9 @@ def _first(features: jax.Array, valid: jax.Array, kernel: jax.Array) -> jax.Arra
     inside = jnp.pad(valid, ((0, 0), (before, after)))[:, :, None]
     inside = inside & (jnp.arange(windows[0].shape[2]) < constants.BINS // 2)
     one = jnp.ones_like(windows[0])
-    return jnp.concatenate([*windows, one], -1) * inside[..., None] @ kernel
+    rows = jnp.concatenate([*windows, one], -1) * inside[..., None]
+    product = jax_cpu.matmul(rows.reshape(-1, len(kernel)), kernel)
+    return product.reshape(*rows.shape[:-1], -1)
 
 
 def strided_conv(x: jax.Array, kernel: jax.Array) -> jax.Array:
