@@ -114,6 +114,13 @@ def test_texts_come_back_from_tokens(folders):
     assert dataset.detokenise([[], rows[0][:-1], [2]]) == ["", texts[0], ""]
 
 
+def test_what_is_sent_to_a_worker_holds_no_transcripts(folders):
+    examples = open_split(definition(), folders, "train").examples
+    text = examples[0].transcript
+    assert text.encode() not in pickle.dumps(examples)
+    assert pickle.loads(pickle.dumps(examples))[0].transcript == text
+
+
 def test_workers_resuming_and_pickling_change_no_bit(folders):
     dataset = open_split(definition(), folders, "train")
     copy = pickle.loads(pickle.dumps(dataset))
