@@ -84,8 +84,9 @@ class Reference:
         mean, var = own["running_mean"], own["running_var"]
         if self.train:
             frames = np.vstack(ys)
-            moved = {"running_mean": mean * 0.999 + 0.001 * frames.mean(0)}
-            moved["running_var"] = var * 0.999 + 0.001 * frames.var(0)
+            new = self.options["momentum"]
+            moved = {"running_mean": mean * (1 - new) + new * frames.mean(0)}
+            moved["running_var"] = var * (1 - new) + new * frames.var(0)
             self.statistics |= {f"{name}.{key}": x for key, x in moved.items()}
             mean, var = frames.mean(0), frames.var(0)
         factor = (1 + own["weight"]) / np.sqrt(var + 1e-3)

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
 
-from algorithmic_efficiency.nn.batch_norm.jax import BatchNorm
 from algorithmic_efficiency.nn import jax_cpu
+from algorithmic_efficiency.nn.batch_norm.jax import BatchNorm
 from algorithmic_efficiency.nn.jax import ACTIVATIONS, Dense
 from workloads._librispeech import features as constants
 

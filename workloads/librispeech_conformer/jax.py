@@ -14,12 +14,13 @@ from workloads._librispeech.jax import FrontEnd, Inputs, Subsample, batch_norm
 
 @dataclasses.dataclass(frozen=True)
 class How:
-    """How a pass is made: which frames are valid, bool [B, T], and three switches."""
+    """How a pass is made: its valid frames, bool [B, T], and what to do with them."""
 
     valid: jax.Array
     train: bool
     use_running_average: bool
     dropout_rate: float
+    momentum: float
 
     def dropout(self, x: jax.Array) -> jax.Array:
         """Returns x with dropout, in the module that calls this."""
@@ -31,7 +32,8 @@ class Model(nn.Module):
 
     `channels` is the width of the subsampling convolutions; `activation` that of the
     blocks, silu or gelu (tanh approximation); `attention_temperature` multiplies what
-    attention gives; `post_layer_norm` puts a layer norm at the end of each block.
+    attention gives; `post_layer_norm` puts a layer norm at the end of each block;
+    `momentum` is that of batch norm.
     """
 
     vocabulary_size: int = 1024
@@ -42,6 +44,7 @@ class Model(nn.Module):
     activation: str = "silu"
     attention_temperature: float = 1.0
     post_layer_norm: bool = True
+    momentum: float = 0.001
     time_masks: int = 10
     frequency_masks: int = 2
     dropout_rate: float = 0.1
@@ -69,7 +72,7 @@ class Model(nn.Module):
         subsample = Subsample(self.channels, self.features, "relu", name="subsample")
         x, valid = subsample(*front_end(inputs, weights, train=train))
         rate = self.dropout_rate if dropout_rate is None else dropout_rate
-        how = How(valid, train, use_running_average, rate)
+        how = How(valid, train, use_running_average, rate, self.momentum)
         x = how.dropout(x + positions(*x.shape[1:]))
         x = Blocks(
             self.blocks,
@@ -205,6 +208,6 @@ class Convolution(nn.Module):
         gate = nn.sigmoid(Dense(features, name="lin2")(y))
         y = Dense(features, name="lin1")(y) * gate * how.valid[..., None]
         y = Depthwise(name="conv1")(y)
-        norm = batch_norm("bn")
+        norm = batch_norm("bn", how.momentum)
         y = norm(y, how.valid, use_running_average=how.use_running_average)
         return Dense(features, name="lin3")(ACTIVATIONS[self.activation](y))

@@ -15,7 +15,8 @@ class Model(nn.Module):
 
     `channels` is the width of the subsampling convolutions; `activation` that of the
     blocks, silu or gelu (tanh approximation); `attention_temperature` multiplies what
-    attention gives; `post_layer_norm` puts a layer norm at the end of each block.
+    attention gives; `post_layer_norm` puts a layer norm at the end of each block;
+    `momentum` is that of batch norm.
     """
 
     def __init__(
@@ -28,6 +29,7 @@ class Model(nn.Module):
         activation: str = "silu",
         attention_temperature: float = 1.0,
         post_layer_norm: bool = True,
+        momentum: float = 0.001,
         time_masks: int = 10,
         frequency_masks: int = 2,
         dropout_rate: float = 0.1,
@@ -39,8 +41,10 @@ class Model(nn.Module):
         self.conformers = nn.ModuleList()
         for _ in range(blocks):
             attention = Attention(features, heads, attention_temperature)
-            block = Block(features, attention, activation, post_layer_norm)
-            self.conformers.append(block)
+            convolution = Convolution(features, activation, momentum)
+            self.conformers.append(
+                Block(features, attention, convolution, activation, post_layer_norm)
+            )
         self.ln = LayerNorm(features)
         self.lin = Dense(features, vocabulary_size)
 
@@ -84,13 +88,13 @@ class Block(nn.Module):
         self,
         features: int,
         attention: "Attention",
+        convolution: "Convolution",
         activation: str,
         post_layer_norm: bool,
     ) -> None:
         super().__init__()
         self.ff1 = FeedForward(features, activation)
-        self.mhsa = attention
-        self.conv = Convolution(features, activation)
+        self.mhsa, self.conv = attention, convolution
         self.ff2 = FeedForward(features, activation)
         self.ln = LayerNorm(features) if post_layer_norm else None
 
@@ -173,13 +177,13 @@ class Depthwise(nn.Conv1d):
 class Convolution(nn.Module):
     """Layer norm, a gate, a depthwise convolution, batch norm and a dense layer."""
 
-    def __init__(self, features: int, activation: str) -> None:
+    def __init__(self, features: int, activation: str, momentum: float) -> None:
         super().__init__()
         self.ln = LayerNorm(features)
         self.lin1 = Dense(features, features)
         self.lin2 = Dense(features, features)
         self.conv1 = Depthwise(features)
-        self.bn = batch_norm(features)
+        self.bn = batch_norm(features, momentum)
         self.act = ACTIVATIONS[activation]
         self.lin3 = Dense(features, features)
 

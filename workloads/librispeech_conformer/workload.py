@@ -28,6 +28,7 @@ BASE = Definition(
         "activation": "silu",
         "attention_temperature": 1.0,
         "post_layer_norm": True,
+        "momentum": 0.001,
         "time_masks": 10,
         "frequency_masks": 2,
         "dropout_rate": 0.1,
@@ -54,6 +55,7 @@ MINI_CHANGES = {
         "channels": 32,
         "blocks": 2,
         "heads": 4,
+        "momentum": 0.05,  # running statistics must settle in 1/40 of the steps
     },
     "max_allowed_runtime_sec": 300,
     "eval_period_time_sec": 10,
