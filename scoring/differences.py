@@ -12,6 +12,8 @@ from scoring.outputs import jsonable
 
 Results = dict[str, Any]
 
+RUN_KEYS = ("submission", "batch_size", "budget_seconds", "targets", "tuning_ruleset")
+
 
 def find_differences(trials: Sequence[Trial], names: tuple[str, str]) -> list[Results]:
     """Return a row for every setting whose values are not the same on both sides."""
@@ -36,13 +38,24 @@ def _values(trials: Sequence[Trial]) -> dict[str, set[str]]:
             "hyperparameter": trial.hyperparameters,
             "version": trial.run.get("versions"),
             "hardware": trial.run.get("hardware"),
-            "run": {"framework": trial.framework, "scale": trial.scale},
+            "run": _of_run(trial),
         }
         for part, record in parts.items():
             for key, value in (record if isinstance(record, dict) else {}).items():
-                word = json.dumps(jsonable(value), sort_keys=True, default=str)
+                word = json.dumps(_rounded(jsonable(value)), sort_keys=True)
                 found.setdefault(f"{part} {key}", set()).add(word)
     return found
+
+
+def _of_run(trial: Trial) -> dict[str, Any]:
+    """Return what a run was asked to do, as far as it is recorded."""
+    recorded = {key: trial.run[key] for key in RUN_KEYS if key in trial.run}
+    return {"framework": trial.framework, "scale": trial.scale, **recorded}
+
+
+def _rounded(value: Any) -> Any:
+    """Return a float with six digits, and anything else as it is."""
+    return float(f"{value:.6g}") if isinstance(value, float) else value
 
 
 def _shorten(values: set[str]) -> str:

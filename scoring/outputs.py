@@ -53,7 +53,7 @@ def markdown(results: Results) -> str:
     lines = [
         f"Scores by AlgoPerf {settings['benchmark_version']} ({settings['rules']} "
         f"rules, {settings['scale']} scale, {settings['ruleset']} tuning), "
-        f"{len(settings['workloads'])} workloads; 95 % intervals in brackets. "
+        f"{count(len(settings['workloads']), 'workload')}; 95 % intervals in brackets. "
         "Entries that share a letter are not resolved by these data.",
         "",
     ]
@@ -89,6 +89,16 @@ def spread(row: Results, key: str, form: str) -> str:
     if math.isnan(low):
         return text
     return f"{text} [{form.format(low)}, {form.format(high)}]"
+
+
+def count(number: int, thing: str) -> str:
+    """Return a number of things: '1 workload', '8 workloads'."""
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
+
+
+def plain(number: float) -> str:
+    """Return a number for people: three digits, or all before the point."""
+    return f"{number:,.0f}" if abs(number) >= 100.0 else f"{number:.3g}"
 
 
 def jsonable(value: Any) -> Any:
@@ -151,7 +161,7 @@ def _submission_first(item: tuple[str, Any]) -> tuple[bool, str]:
 def _time(row: Results) -> str:
     """Return a time for people, or why there is none."""
     if math.isfinite(row["time"]):
-        return f"{row['time']:,.0f}" + ("" if not row["reason"] else " *")
+        return plain(row["time"]) + ("" if not row["reason"] else " *")
     return f"- ({row['reason']})" if row["reason"] else "-"
 
 

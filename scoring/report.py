@@ -21,7 +21,7 @@ import numpy as np
 from algorithmic_efficiency.errors import UsageError
 from scoring import report_tables as tables
 from scoring.evaluations import Floats
-from scoring.outputs import jsonable
+from scoring.outputs import count, jsonable
 from scoring.pictures import colour
 from scoring.scored import Scored
 
@@ -71,7 +71,8 @@ def _subtitle(settings: Results) -> str:
     return (
         f"Benchmark {settings['benchmark_version']}, {settings['rules']} rules, "
         f"{settings['ruleset']} tuning, {settings['scale']} scale, clock: {clock}. "
-        f"{len(settings['workloads'])} workloads, {settings['trials_read']} trials. "
+        f"{count(len(settings['workloads']), 'workload')}, "
+        f"{count(settings['trials_read'], 'trial')}. "
         f"Intervals: 95 %, {settings['resamples']:,} bootstrap resamples, "
         f"seed {settings['seed']}."
     )

@@ -79,7 +79,7 @@ def prepare(
     cells = cells_of(used)
     everyone = tuple(sorted({trial.submission for trial in trials}))
     ruleset = ruleset_of(trials, options)
-    expected = _expected(benchmark, counted, ruleset)
+    expected = (None, None) if mix else _expected(benchmark, counted, ruleset)
     problems += checks.missing_parts(cells, everyone, list(workloads), expected)
     if options.strict:
         checks.refuse_problems(problems)

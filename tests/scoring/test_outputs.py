@@ -162,7 +162,7 @@ def test_comparison_of_two_submissions(tree, tmp_path, capsys):
     assert "hyperparameter learning_rate: 0.1, 0.2  |  0.1, 0.5" in said
     assert "hardware" not in said
     # (43,337 / 300 on wmt times 101 / 151 on ogbg) ** (1 / 2)
-    assert "slow is 9.83x as fast as fast (geometric mean over 2 workload(s)" in said
+    assert "slow is 9.83x as fast as fast (geometric mean over 2 workloads" in said
     assert "What differs" in (tmp_path / "comparison.html").read_text()
 
 
@@ -186,6 +186,61 @@ def test_comparison_of_two_misses_names_no_winner(tmp_path, capsys):
     said = capsys.readouterr().out
     assert "Neither reached a target." in said
     assert "as fast as" not in said
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "names"),
+    [
+        ("x/a", "x/b", ("a", "b")),
+        ("x/a/study_0", "x/b/study_1", ("a/study_0", "b/study_1")),
+        ("x/a/study_0/ogbg_jax", "x/a/study_1/ogbg_jax", ("study_0", "study_1")),
+        ("x/a", "x/a/study_0", ("a", "a/study_0")),
+        ("x/study_0/a", "y/a", ("x/study_0", "y")),
+    ],
+)
+def test_names_in_a_comparison_are_what_differs(first, second, names, tmp_path):
+    assert compare._names(tmp_path / first, tmp_path / second) == names
+
+
+def test_curves_stand_below_where_the_terminal_is_narrow(
+    tree, tmp_path, capsys, monkeypatch
+):
+    flags = [str(tree / "fast"), str(tree / "slow"), "--noreport", "--resamples=30"]
+    lines = {}
+    for columns in (200, 90):
+        monkeypatch.setenv("COLUMNS", str(columns))
+        assert compare.main(flags) == 0
+        lines[columns] = capsys.readouterr().out.splitlines()
+    wide, narrow = (
+        [line for line in lines[columns] if line.startswith("ogbg")]
+        for columns in (200, 90)
+    )
+    assert len(wide) == 1
+    assert len(narrow) == 2
+    # Both rise to the target; the slower one needs the whole line.
+    fast, slow = narrow[1].split()[1:]
+    assert wide[0].split()[-2:] == [fast, slow]
+    assert (fast[-1], slow[-1]) == ("█", "█")
+    assert len(fast) < len(slow)
+
+
+def test_long_names_are_letters_in_the_table(tmp_path, capsys):
+    names = ["a_name_that_is_much_too_long_for_a_table", "b"]
+    tree = write_tree([made_up(name, "ogbg", 0, 1, 9.0) for name in names], tmp_path)
+    assert compare.main([*(str(tree / name) for name in names), "--noreport"]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[:2] == [f"A is {names[0]}", "B is b"]
+    assert said[2].split()[:3] == ["workload", "A", "(s)"]
+
+
+def test_numbers_for_people():
+    assert [outputs.plain(x) for x in (0.01234, 9.876, 99.94, 100.4, 41094.6)] == [
+        "0.0123",
+        "9.88",
+        "99.9",
+        "100",
+        "41,095",
+    ]
 
 
 def test_comparisons_that_make_no_sense(tree, tmp_path):
