@@ -127,12 +127,16 @@ def test_unpacking_is_said_once_and_repeatable(tmp_path, few, capsys):
         assert (first / path).read_bytes() == (second / path).read_bytes()
 
 
-def test_another_archive_means_another_folder(tmp_path, few):
-    other = tmp_path / "other.zip"
+def test_another_archive_or_version_means_another_folder(tmp_path, few, monkeypatch):
+    other, same = tmp_path / "other.zip", tmp_path / "same.zip"
     with zipfile.ZipFile(few) as old, zipfile.ZipFile(other, "w") as new:
         for name in old.namelist()[1:]:
             new.writestr(name, old.read(name))
-    assert mini.prepare(tmp_path, few).name != mini.prepare(tmp_path, other).name
+    names = {mini.prepare(tmp_path, path).name for path in (few, other)}
+    same.write_bytes(few.read_bytes())
+    monkeypatch.setattr(mini, "VERSION", mini.VERSION + 1)
+    names.add(mini.prepare(tmp_path, same).name)
+    assert len(names) == 3
 
 
 UNPACK = """
