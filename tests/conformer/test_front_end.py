@@ -231,7 +231,14 @@ def test_subsampling_has_the_gradients_of_the_plain_formula():
             )
 
 
-def test_the_convolution_on_the_cpu_can_be_differentiated_twice():
+def test_wide_convolutions_on_the_cpu_have_the_gradients_of_pytorch(monkeypatch):
+    monkeypatch.setattr(torch_front, "WIDE", 1)
+    test_subsampling_has_the_gradients_of_the_plain_formula()
+    test_subsampling_is_the_published_one("pytorch")
+
+
+def test_the_convolution_on_the_cpu_can_be_differentiated_twice(monkeypatch):
+    monkeypatch.setattr(torch_front, "WIDE", 1)
     x = torch.randn(2, 3, 7, 5, dtype=torch.float64, requires_grad=True)
     kernel = torch.randn(4, 3, 3, 3, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(torch_front.strided_conv, (x, kernel))
