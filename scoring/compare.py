@@ -16,7 +16,7 @@ from pathlib import Path
 from algorithmic_efficiency.errors import UsageError
 from scoring import flags
 from scoring.benchmark import VERSIONS
-from scoring.compare_text import text
+from scoring.compare_text import Sides, text, verdict
 from scoring.differences import find_differences, section
 from scoring.evaluations import Trial
 from scoring.flags import Flag
@@ -65,10 +65,12 @@ def main(argv: Sequence[str]) -> int:
     columns = shutil.get_terminal_size((WIDE, 0)).columns
     print(text(results, scored, differences, names, columns))
     if values.report:
-        from scoring.report import write_report
+        from scoring.report import Opening, write_report
 
         page = make_folder(values.output_dir) / "comparison.html"
-        write_report(results, scored, page, section(differences, names))
+        title = f"AlgoPerf: {names[0]} and {names[1]}"
+        above = section(verdict(results, Sides(names, names)), differences, names)
+        write_report(results, scored, page, Opening(title, above))
         print(f"\nThe page with all curves is {page}.")
     return 0
 

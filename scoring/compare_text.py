@@ -11,7 +11,7 @@ import numpy as np
 
 from scoring.evaluations import Floats, Trial
 from scoring.outputs import count, plain
-from scoring.reasons import progress
+from scoring.reasons import closest, progress
 from scoring.scored import Scored
 from scoring.uncertainty import interval
 
@@ -152,7 +152,10 @@ def _line(scored: Scored, results: Results, sides: Sides, workload: str) -> list
         f"{time} ({row['reason']})" if row["reason"] else time
         for time, row in zip(times, pair, strict=True)
     ]
-    best = [_best(scored, name, column) for name in sides.names]
+    best = [
+        closest(_readable(scored, name, workload), scored.workloads[column])
+        for name in sides.names
+    ]
     shapes = sparklines(best, scored, column)
     both = np.isfinite([row["time"] for row in pair])
     if not both.any():
@@ -178,15 +181,7 @@ def _chance(scored: Scored, places: list[int], column: int) -> str:
     return f"{wins:.0%} ({low:.2f} to {high:.2f})"
 
 
-def _best(scored: Scored, name: str, column: int) -> Trial | None:
-    """Return the trial that came closest to the target, the fastest of those."""
-    workload = scored.workloads[column]
-    studies = scored.cells.get((name, workload.name), {})
-    runs = [t for ts in studies.values() for t in ts if t.columns and not t.unusable]
-
-    def merit(trial: Trial) -> tuple[float, float]:
-        made = progress(trial, workload)
-        made = made[np.isfinite(made)]
-        return float(made.max(initial=-np.inf)), -float(trial.seconds[-1])
-
-    return max(runs, key=merit, default=None)
+def _readable(scored: Scored, name: str, workload: str) -> list[Trial]:
+    """Return the trials of a submission on a workload that have a curve."""
+    studies = scored.cells.get((name, workload), {})
+    return [t for ts in studies.values() for t in ts if t.columns and not t.unusable]

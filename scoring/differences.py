@@ -12,6 +12,7 @@ from scoring.outputs import jsonable
 
 Results = dict[str, Any]
 
+OPEN_ROWS = 10  # more are folded away at first
 RUN_KEYS = ("submission", "batch_size", "budget_seconds", "targets", "tuning_ruleset")
 
 
@@ -64,8 +65,8 @@ def _shorten(values: set[str]) -> str:
     return ", ".join(shown[:3]) + (", ..." if len(shown) > 3 else "") or "none"
 
 
-def section(differences: list[Results], names: tuple[str, str]) -> str:
-    """Return the differences as a section of the page."""
+def section(verdict: str, differences: list[Results], names: tuple[str, str]) -> str:
+    """Return the verdict and the differences as the first section of the page."""
     rows = "".join(
         "<tr>"
         + "".join(f"<td>{html.escape(row[key])}</td>" for key in ("what", *names))
@@ -73,8 +74,14 @@ def section(differences: list[Results], names: tuple[str, str]) -> str:
         for row in differences
     )
     head = "".join(f"<th scope='col'>{html.escape(n)}</th>" for n in ("What", *names))
+    table = (
+        "<div class='scroll' tabindex='0' role='region' aria-label='Differences'>"
+        f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
+    )
+    opened = "open" if len(differences) <= OPEN_ROWS else ""
+    title = f"What differs ({len(differences)})"
+    details = f"<details {opened}><summary>{title}</summary>{table}</details>"
     return (
-        "<section><h2>What differs</h2><div class='scroll' tabindex='0' role='region' "
-        f"aria-label='Differences'><table><thead><tr>{head}</tr></thead>"
-        f"<tbody>{rows}</tbody></table></div></section>"
+        "<section id='verdict'><h2>In short</h2>"
+        f"<p class='verdict'>{html.escape(verdict)}</p>{details}</section>"
     )

@@ -36,6 +36,18 @@ def progress(trial: Trial, workload: Workload) -> Floats:
     return (values - origin) / way if way else np.full(values.size, np.nan)
 
 
+def closest(trials: Sequence[Trial], workload: Workload) -> Trial | None:
+    """Return the trial that reached the target first, or else came closest to it."""
+
+    def distance(trial: Trial) -> tuple[bool, float]:
+        hit = hit_index(trial, workload)
+        if hit >= 0:
+            return False, float(trial.seconds[hit])
+        return True, -_best(progress(trial, workload))
+
+    return min(trials, key=distance, default=None)
+
+
 def trial_reason(trial: Trial, workload: Workload, budget: float) -> str:
     """Return why one trial missed the target, '' if it reached it."""
     if hit_index(trial, workload) >= 0:
@@ -60,22 +72,18 @@ def cell_reason(
 
     Where some studies reached the target, the closest trial of the others speaks.
     """
-    open_trials = [
-        trial
+    lost = [
+        trials
         for trials in studies
         if all(hit_index(trial, workload) < 0 for trial in trials)
-        for trial in trials
     ]
-    if not open_trials:
-        return "missing" if not studies else ""
-    closest = max(open_trials, key=lambda trial: _best(progress(trial, workload)))
-    reason = trial_reason(closest, workload, budget)
-    if len(open_trials) == sum(map(len, studies)):
+    nearest = closest([trial for trials in lost for trial in trials], workload)
+    if nearest is None:
+        return "" if studies else "missing"
+    reason = trial_reason(nearest, workload, budget)
+    if len(lost) == len(studies):
         return reason
-    lost = sum(
-        all(hit_index(trial, workload) < 0 for trial in trials) for trials in studies
-    )
-    return f"{reason} in {lost} of {len(studies)} studies"
+    return f"{reason} in {len(lost)} of {len(studies)} studies"
 
 
 def _curve_reason(seconds: Floats, made: Floats, budget: float) -> str:

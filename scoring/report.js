@@ -3,7 +3,8 @@
 const FONT = { family: "system-ui, sans-serif", size: 13, color: "#1c2126" };
 const SETTINGS = { displayModeBar: false, responsive: true };
 const BANDS = 4; // more bands than this hide one another
-const PAPER = [680, 300]; // pixels on A4; report.css says the same
+const PAPER = 680; // pixels of width on A4; report.css says the same
+const PHONE = 640; // pixels of width; below it, labels have less room
 const shown = new Set();
 let data;
 
@@ -55,38 +56,52 @@ function profiles() {
 }
 
 function times() {
-  const highest = Math.max(...data.times.flatMap((row) => [row.time ?? 0, row.time_high ?? 0]));
   const names = data.workloads.map((workload) => workload.name);
-  const width = 0.8 / Math.max(1, visible().length);
+  const rows = data.times.filter((row) => shown.has(row.submission));
+  const ends = rows.flatMap((row) => [row.time_low, row.time, row.time_high]);
+  const known = ends.filter((time) => time > 0);
+  const top = known.length ? 1.8 * Math.max(...known) : 10;
+  const bottom = 0.7 * Math.min(top / 10, ...known);
+  const height = 0.8 / Math.max(1, visible().length);
   const traces = visible().map(({ name, colour }, place) => {
-    const rows = data.times.filter((row) => row.submission === name && row.time !== null);
-    const up = (row) => (row.time_low === null ? 0 : (row.time_high ?? 3 * highest) - row.time);
+    const mine = rows.filter((row) => row.submission === name);
+    const up = (row) => (row.time_low === null ? 0 : (row.time_high ?? 9 * top) - row.time);
     return {
-      x: rows.map((row) => names.indexOf(row.workload) + (place + 0.5) * width - 0.4),
-      y: rows.map((row) => row.time), name, type: "scatter", mode: "markers",
-      text: rows.map((row) => row.workload), marker: { color: colour, size: 9 },
-      error_y: {
-        array: rows.map(up), arrayminus: rows.map((row) => row.time - (row.time_low ?? row.time)),
+      y: mine.map((row) => names.indexOf(row.workload) + (place + 0.5) * height - 0.4),
+      x: mine.map((row) => row.time ?? 0.85 * top), name, type: "scatter", mode: "markers",
+      text: mine.map((row) => (row.time === null ? row.workload + ": miss, " + row.reason
+        : row.workload + ": " + brief(row.time) + " " + data.unit)),
+      marker: { color: colour, size: 9, symbol: mine.map((row) => (row.time === null ? "x-thin-open" : "circle")) },
+      error_x: {
+        array: mine.map((row) => (row.time === null ? 0 : up(row))),
+        arrayminus: mine.map((row) => (row.time === null ? 0 : row.time - (row.time_low ?? row.time))),
         color: colour, thickness: 2, width: 3,
       },
-      hovertemplate: "%{text}: %{y:,.0f} " + data.unit + "<extra>" + name + "</extra>",
+      hovertemplate: "%{text}<extra>" + name + "</extra>",
     };
   });
-  const breaks = names.map((name) => name.replace("_", "<br>"));
-  const all = data.times.flatMap((row) => [row.time_low, row.time]).filter((time) => time > 0);
-  const top = 2 * highest || 10;
-  const bottom = 0.7 * Math.min(top / 10, ...all);
   const axes = {
-    x: { tickvals: names.map((_, place) => place), ticktext: breaks, range: [-0.6, names.length - 0.4] },
-    y: { type: "log", range: [Math.log10(bottom), Math.log10(top)], tickvals: decades(bottom, top) },
+    x: { type: "log", range: [Math.log10(bottom), Math.log10(top)], tickvals: decades(bottom, top), tickformat: ",", showgrid: true },
+    y: {
+      tickvals: names.map((_, place) => place), range: [names.length - 0.5, -0.5], showgrid: false,
+      ticktext: innerWidth < PHONE ? names.map((name) => name.replace("_", "<br>")) : names,
+    },
   };
-  Plotly.react("times", traces, layout("", "time to target (" + data.unit + ")", axes), SETTINGS);
+  const lines = names.slice(1).map((_, place) => ({
+    type: "line", xref: "paper", x0: 0, x1: 1, y0: place + 0.5, y1: place + 0.5, line: { color: "#d9dee4", width: 1 },
+  }));
+  Plotly.react("times", traces, layout("time to target (" + data.unit + ")", "", { ...axes, all: { shapes: lines } }), SETTINGS);
+}
+
+function brief(time) {
+  return time >= 100 ? Math.round(time).toLocaleString("en") : time.toPrecision(3);
 }
 
 function decades(low, high) {
   const ticks = [];
+  const steps = high / low > 2000 || innerWidth < PHONE ? [1] : [1, 2, 5];
   for (let power = Math.floor(Math.log10(low)); 10 ** power <= high; power += 1) {
-    ticks.push(10 ** power, 2 * 10 ** power, 5 * 10 ** power);
+    ticks.push(...steps.map((step) => step * 10 ** power));
   }
   return ticks;
 }
@@ -95,25 +110,28 @@ function curves() {
   const name = document.getElementById("workload").value;
   const axis = document.querySelector("input[name=axis]:checked").value;
   const workload = data.workloads.find((one) => one.name === name);
-  const traces = visible().map((submission) => {
+  const strands = [[false, 0.2, 1], [true, 0.9, 1.8]]; // the others, then the best
+  const traces = strands.flatMap(([best, opacity, width]) => visible().map((submission) => {
     const trace = { x: [], y: [], text: [] };
     for (const line of data.curves[name]?.[submission.name] ?? []) {
+      if (line.best !== best) continue;
       trace.x.push(...line[axis], null);
       trace.y.push(...line.values, null);
       trace.text.push(...line.values.map(() => line.label), "");
     }
     return {
-      ...trace, name: submission.name, mode: "lines", opacity: 0.7,
-      line: { color: submission.colour, width: 1.3 },
+      ...trace, name: submission.name, mode: "lines", opacity,
+      line: { color: submission.colour, width },
       hovertemplate: "%{y:.5g} at %{x:,.0f}<br>%{text}<extra>" + submission.name + "</extra>",
     };
-  });
+  }));
   const target = {
     type: "line", xref: "paper", x0: 0, x1: 1, y0: workload.target, y1: workload.target,
     line: { color: "#111", width: 1.5, dash: "dash" },
   };
-  const label = {
-    xref: "paper", x: 1, xanchor: "right", y: workload.target, yanchor: "bottom",
+  const label = { // on the side of the line that the curves come to last
+    xref: "paper", x: 0, xanchor: "left", y: workload.target,
+    yanchor: workload.maximize ? "bottom" : "top",
     text: "target " + workload.target, showarrow: false, bgcolor: "#ffffffcc",
   };
   Plotly.react("curves", traces, layout(axis === "steps" ? "step" : "submission time (s)",
@@ -129,7 +147,7 @@ function span(traces, target) {
   const at = (share) => values[Math.floor(share * (values.length - 1))];
   const low = Math.min(at(0.05), target);
   const high = Math.max(at(0.95), target);
-  const room = 0.06 * (high - low || 1);
+  const room = 0.09 * (high - low || 1);
   return [low - room, high + room];
 }
 
@@ -156,11 +174,18 @@ function toggle(box) {
   }
 }
 
-function size(width, height) {
+function size(width) {
   // Paper has its own width; null gives the chart back to the window.
   for (const chart of document.querySelectorAll(".chart")) {
-    Plotly.relayout(chart, { width, height, autosize: width === null });
+    Plotly.relayout(chart, { width, autosize: width === null });
   }
+}
+
+function makeRoom() {
+  // One line for every time to target.
+  const lines = data.workloads.length * data.submissions.length;
+  const height = Math.min(900, 110 + Math.max(34 * data.workloads.length, 9 * lines));
+  document.getElementById("times").style.height = height + "px";
 }
 
 function listen() {
@@ -175,14 +200,15 @@ function listen() {
   }
   addEventListener("beforeprint", () => {
     document.querySelectorAll("details").forEach((part) => { part.open = true; });
-    size(...PAPER);
+    size(PAPER);
   });
-  addEventListener("afterprint", () => size(null, null));
+  addEventListener("afterprint", () => size(null));
 }
 
 async function start() {
   data = JSON.parse(await unpack("data"));
   document.querySelectorAll("#toggles input").forEach(toggle);
+  makeRoom();
   const script = document.createElement("script");
   script.textContent = await unpack("plotly");
   document.head.append(script);

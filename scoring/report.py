@@ -12,6 +12,7 @@ import html
 import importlib.util
 import json
 import math
+from dataclasses import dataclass
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -23,29 +24,43 @@ from scoring import report_tables as tables
 from scoring.evaluations import Floats
 from scoring.outputs import count, jsonable
 from scoring.pictures import colour
+from scoring.reasons import closest
 from scoring.scored import Scored
 
 Results = dict[str, Any]
 
 CURVE_POINTS = 120  # per trial; enough for a chart 1,000 pixels wide
+NAMED = 3  # submissions in the title
 OPEN_PAIRS = 15  # more are folded away at first
 HERE = Path(__file__).parent
 
 
+@dataclass(frozen=True)
+class Opening:
+    """What a page says first: its title, and HTML above the leaderboard."""
+
+    title: str = ""
+    above: str = ""
+
+
 def write_report(
-    results: Results, scored: Scored, path: Path, differences: str = ""
+    results: Results, scored: Scored, path: Path, opening: Opening | None = None
 ) -> None:
-    """Write the page; `differences` is HTML that a comparison puts on top."""
+    """Write the page; a comparison brings an opening of its own."""
     settings = results["settings"]
+    opening = opening or Opening()
     names = [row["submission"] for row in results["scores"]]
+    notes = count(len(results["warnings"]), "note")
     page = Template((HERE / "report.html").read_text()).substitute(
-        title=html.escape("AlgoPerf scores: " + ", ".join(names[:3])),
+        title=html.escape(opening.title or _title(names)),
         subtitle=html.escape(_subtitle(settings)),
-        differences=differences,
+        notes=f"<a href='#warnings'>{notes} on the data</a>",
+        above=opening.above,
         style=(HERE / "report.css").read_text(),
         script=(HERE / "report.js").read_text(),
         reference=html.escape(settings["reference"]),
         unit=html.escape(settings["unit"]),
+        limit=f"{settings['r_max']:g}",
         toggles=_toggles(names),
         options="".join(
             f"<option>{html.escape(name)}</option>" for name in settings["workloads"]
@@ -63,6 +78,13 @@ def write_report(
         plotly=_packed(_plotly().read_bytes()),
     )
     path.write_text(page, encoding="utf-8")
+
+
+def _title(names: list[str]) -> str:
+    """Return a title with the first names."""
+    shown = ", ".join(names[:NAMED])
+    more = len(names) - NAMED
+    return "AlgoPerf scores: " + shown + (f" and {more} more" if more > 0 else "")
 
 
 def _subtitle(settings: Results) -> str:
@@ -91,29 +113,17 @@ def _toggles(names: list[str]) -> str:
 def _data(results: Results, scored: Scored) -> Results:
     """Return what the charts need, in the order of the leaderboard."""
     names = [row["submission"] for row in results["scores"]]
-    workloads = {workload.name: workload for workload in scored.workloads}
-    curves: dict[str, Results] = {}
-    for trial in scored.trials:
-        workload = workloads[trial.workload]
-        values = trial.column(f"validation/{workload.metric}")
-        if not values.size:
-            continue
-        pick = np.unique(np.linspace(0, values.size - 1, CURVE_POINTS).astype(int))
-        lines = curves.setdefault(trial.workload, {}).setdefault(trial.submission, [])
-        lines.append(
-            {
-                "label": f"{trial.study}, trial {trial.trial}",
-                "seconds": _short(trial.seconds[pick]),
-                "steps": _short(trial.steps[pick]),
-                "values": _short(values[pick]),
-            }
-        )
     data = {
         "submissions": [
             {"name": name, "colour": colour(place)} for place, name in enumerate(names)
         ],
         "workloads": [
-            {"name": w.name, "metric": w.metric, "target": w.validation}
+            {
+                "name": w.name,
+                "metric": w.metric,
+                "target": w.validation,
+                "maximize": w.maximize,
+            }
             for w in scored.workloads
             if w.name in results["settings"]["workloads"]
         ],
@@ -122,9 +132,38 @@ def _data(results: Results, scored: Scored) -> Results:
         "profiles": results["profiles"],
         "times": [row for row in results["workloads"] if row["counted"]],
         "tuning": results["tuning"],
-        "curves": curves,
+        "curves": _curves(scored),
     }
     return dict(jsonable(data))
+
+
+def _curves(scored: Scored) -> dict[str, Results]:
+    """Return the learning curves by workload and submission.
+
+    The best trial of each study is marked: those decide, the others are background.
+    """
+    curves: dict[str, Results] = {}
+    workloads = {workload.name: workload for workload in scored.workloads}
+    for (submission, name), studies in scored.cells.items():
+        column = f"validation/{workloads[name].metric}"
+        for trials in studies.values():
+            best = closest(trials, workloads[name])
+            for trial in trials:
+                values = trial.column(column)
+                if not values.size:
+                    continue
+                last = values.size - 1
+                pick = np.unique(np.linspace(0, last, CURVE_POINTS).astype(int))
+                lines = curves.setdefault(name, {}).setdefault(submission, [])
+                line = {
+                    "label": f"{trial.study}, trial {trial.trial}",
+                    "best": trial is best,
+                    "seconds": _short(trial.seconds[pick]),
+                    "steps": _short(trial.steps[pick]),
+                    "values": _short(values[pick]),
+                }
+                lines.append(line)
+    return curves
 
 
 def _short(values: Floats) -> list[float]:

@@ -8,7 +8,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from scoring.outputs import spread
+from scoring.outputs import plain, spread
 from scoring.pictures import colour
 
 Results = dict[str, Any]
@@ -124,7 +124,7 @@ def pace(results: Results) -> str:
                 html.escape(row["workload"]),
                 _number(row["seconds"]),
                 _number(row["steps"]),
-                _number(row["seconds_per_step"], "{:.4g}"),
+                _number(row["seconds_per_step"]),
                 _percent(row["evaluation_share"]),
                 f"{row['hits']} of {row['studies']} ({chance})",
                 html.escape(row["reason"]) or DASH,
@@ -145,15 +145,26 @@ def pace(results: Results) -> str:
 
 def stability(results: Results) -> str:
     """Return who leads when one submission or workload is left out."""
+    changed, same = [], []
+    order = [row["submission"] for row in results["scores"]]
+    for row in results["stability"]:
+        alone = row["dropped"] == "submission" and row["name"] == order[0]
+        if row["swaps"] or (row["first"] != order[0] and not alone):
+            changed.append(row)
+        else:
+            same.append(row["name"])
     body = [
         [
             html.escape(f"{row['dropped']} {row['name']}"),
             html.escape(row["first"]),
-            html.escape("; ".join(row["swaps"])) or "order unchanged",
+            html.escape("; ".join(row["swaps"])) or DASH,
         ]
-        for row in results["stability"]
+        for row in changed
     ]
-    return _table(["Left out", "First", "Change of order"], body)
+    text = _table(["Left out", "First", "Change of order"], body) if body else ""
+    if same:
+        text += f"<p>Without any one of {_names(same)} the order stays as it is.</p>"
+    return text
 
 
 def environment(results: Results) -> str:
@@ -218,14 +229,20 @@ def _ends(pair: Results) -> Results:
     return {"difference_low": pair["low"], "difference_high": pair["high"]}
 
 
-def _number(value: float, form: str = "{:,.0f}") -> str:
+def _number(value: float) -> str:
     """Return a number for people, a dash for none."""
-    return form.format(value) if math.isfinite(value) else DASH
+    return plain(value) if math.isfinite(value) else DASH
 
 
 def _percent(value: float) -> str:
     """Return a share for people."""
     return f"{value:.1%}" if math.isfinite(value) else DASH
+
+
+def _names(names: Sequence[str]) -> str:
+    """Return names for a sentence."""
+    words = [f"<em>{html.escape(name)}</em>" for name in names]
+    return ", ".join(words[:-1]) + (" or " if len(words) > 1 else "") + words[-1]
 
 
 def _words(name: str) -> str:

@@ -10,14 +10,14 @@ import numpy as np
 
 from scoring.evaluations import Floats, Trial
 from scoring.reasons import cell_reason, trial_reason
-from scoring.rules import counted_times, credits, profile, ratios
+from scoring.rules import counted_times, credits, ratios
 from scoring.scored import Scored
 from scoring.table import hit_index, tabulate
 from scoring.uncertainty import interval, profile_band, wilson
 
 Row = dict[str, Any]
 
-TAUS = 61  # points of a drawn performance profile
+TAUS = 61  # points of a drawn performance profile beside its jumps
 
 
 def score_rows(
@@ -103,17 +103,25 @@ def workload_rows(scored: Scored, ladder: dict[float, Floats], clock: str) -> li
 def profile_rows(scored: Scored) -> list[Row]:
     """Return the performance profiles with their 95 % bands, point by point."""
     rules, names = scored.rules, scored.table.submissions
-    taus = np.linspace(1.0, rules.r_max, TAUS)
-    share = profile(ratios(counted_times(scored.table.medians, rules)), taus)
+    ratio = ratios(counted_times(scored.table.medians, rules))
+    # Each profile has points where it jumps, and the same ones between them.
+    jumps = np.minimum(ratio, rules.r_max)
+    grid = np.linspace(1.0, rules.r_max, TAUS)
+    even = np.broadcast_to(grid, (len(names), TAUS))
+    taus = np.sort(np.concatenate([jumps, even], axis=1), axis=1)
+    share = (ratio[:, None, :] <= taus[..., None]).mean(axis=-1)
     low, high = profile_band(scored.boot, rules, taus)
     low[~scored.boot.known], high[~scored.boot.known] = np.nan, np.nan
-    keys = ("share", "low", "high")
-    return [
-        {"submission": name, "tau": round(float(tau), 4)}
-        | dict(zip(keys, (float(v[i, k]) for v in (share, low, high)), strict=True))
-        for i, name in enumerate(names)
-        for k, tau in enumerate(taus)
-    ]
+    found: dict[tuple[str, float], Row] = {}
+    for i, name in enumerate(names):
+        columns = (values[i].tolist() for values in (taus, share, low, high))
+        for row in zip(*columns, strict=True):
+            keys = ("tau", "share", "low", "high")
+            found[name, row[0]] = {
+                "submission": name,
+                **dict(zip(keys, row, strict=True)),
+            }
+    return list(found.values())
 
 
 def tuning_rows(names: Sequence[str], curve: Floats) -> list[Row]:

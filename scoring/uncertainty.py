@@ -96,12 +96,14 @@ def interval(samples: Floats) -> tuple[Floats, Floats]:
 def profile_band(
     boot: Bootstrap, rules: Rules, taus: Floats, resamples: int = 2_000
 ) -> tuple[Floats, Floats]:
-    """Return the 95 % band [submissions, taus] of the performance profiles."""
+    """Return the 95 % band of the performance profiles at `taus` [submissions, points].
+
+    The first resamples tell enough for a picture.
+    """
     ratio = ratios(counted_times(boot.times[:resamples], rules))
-    low = np.empty((ratio.shape[1], taus.size))
-    high = np.empty_like(low)
-    for column, tau in enumerate(taus):
-        share = (ratio <= tau).mean(axis=-1)
+    low, high = np.empty((2, *taus.shape))
+    for column, tau in enumerate(taus.T):
+        share = (ratio <= tau[:, None]).mean(axis=-1)
         low[:, column], high[:, column] = interval(share)
     return low, high
 

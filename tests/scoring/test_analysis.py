@@ -173,6 +173,8 @@ def test_rows_of_two_submissions():
     assert two == 0.0
     shares = [p for p in results["profiles"] if p["submission"] == "a"]
     assert {p["share"] for p in shares} == {1.0}
+    assert all(p["low"] <= p["share"] <= p["high"] for p in results["profiles"])
+    assert len({p["tau"] for p in shares}) == len(shares) == 61
     trial = next(
         t for t in results["trials"] if t["submission"] == "a" and t["trial"] == 2
     )

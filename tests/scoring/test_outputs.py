@@ -163,7 +163,10 @@ def test_comparison_of_two_submissions(tree, tmp_path, capsys):
     assert "hardware" not in said
     # (43,337 / 300 on wmt times 101 / 151 on ogbg) ** (1 / 2)
     assert "slow is 9.83x as fast as fast (geometric mean over 2 workloads" in said
-    assert "What differs" in (tmp_path / "comparison.html").read_text()
+    page = (tmp_path / "comparison.html").read_text()
+    assert "<title>AlgoPerf: fast and slow</title>" in page
+    assert "slow is 9.83x as fast as fast" in page
+    assert "What differs (1)" in page
 
 
 def test_comparison_of_two_runs_on_different_machines(tmp_path, capsys):

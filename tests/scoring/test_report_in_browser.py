@@ -54,6 +54,49 @@ def test_target_line_is_where_the_target_is(page):
     assert page.run(shape) == 0.123735
 
 
+def test_misses_are_crosses_and_tell_why(page):
+    traces = page.run("return document.getElementById('times').data")
+    marks = [
+        (trace["name"], text)
+        for trace in traces
+        for text, mark in zip(trace["text"], trace["marker"]["symbol"], strict=True)
+        if mark != "circle"
+    ]
+    assert len(marks) == 7
+    assert ("baseline", "imagenet_vit: miss, stopped early") in marks
+    assert ("shampoo", "imagenet_resnet: miss, plateau") in marks
+
+
+def test_profile_jumps_where_the_ratio_is(page):
+    (curve,) = [
+        trace
+        for trace in page.run("return document.getElementById('profiles').data")
+        if trace.get("name") == "shampoo"
+    ]
+    shares = dict(zip(curve["x"], curve["y"], strict=True))
+    ratio = 7692.307582139969 / 7491.487124443054  # on criteo1tb
+    jump = min(shares, key=lambda tau: abs(tau - ratio))
+    assert jump == pytest.approx(ratio, rel=1e-12)
+    assert (shares[1], shares[jump]) == (0.5, 0.625)
+
+
+def test_best_trials_stand_out(page):
+    traces = page.run("return document.getElementById('curves').data")
+    strong = [trace for trace in traces if trace["opacity"] > 0.5]
+    assert [trace["name"] for trace in strong] == ["shampoo", "baseline"]
+    for trace in strong:  # one trial for each of three studies
+        assert trace["x"].count(None) == 3
+
+
+def test_every_link_leads_somewhere(page):
+    links = "return [...document.querySelectorAll('a')].map(a => a.hash.slice(1))"
+    places = page.run(links)
+    assert len(places) == 12
+    assert "4 notes on the data" in page.run("return document.body.innerText")
+    for place in places:
+        assert page.run(f"return !!document.getElementById('{place}')"), place
+
+
 def test_toggle_hides_a_submission_everywhere(page):
     click = "document.querySelector('#toggles input[data-submission=baseline]').click()"
     page.run(click)
@@ -112,6 +155,8 @@ def test_fits_a_phone(report, tmp_path):
         browser.wait("document.body.dataset.ready")
         width = browser.run("return document.documentElement.scrollWidth")
         assert width == 390
+        height = "document.getElementById('toggles').offsetHeight"
+        assert browser.run(f"return {height}") < 60  # one line, however many there are
         assert browser.console() == []
 
 
