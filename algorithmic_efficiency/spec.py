@@ -173,6 +173,27 @@ def variants(
     return table
 
 
+def mini_twins(
+    full: Mapping[str, Definition],
+    changes: Mapping[str, Any],
+    targets: Mapping[str, tuple[float, float]],
+) -> dict[str, Definition]:
+    """Returns the twin '<name>_mini' of every definition.
+
+    Args:
+      full: name -> definition.
+      changes: as a row of `variants`, the same for all twins.
+      targets: name -> (validation target, test target) of its twin.
+    """
+    twins = {}
+    for name, definition in full.items():
+        validation, test = targets[name]
+        goals = {"validation_target_value": validation, "test_target_value": test}
+        twin = f"{name}_mini"
+        twins[twin] = variants(definition, {"mini": {**changes, **goals}})[twin]
+    return twins
+
+
 def __getattr__(name: str) -> Any:
     """Returns `Workload`, which is defined in a module that needs this one."""
     if name == "Workload":

@@ -62,7 +62,8 @@ class LayerNorm(nn.Module):
         z = x.astype(jnp.promote_types(x.dtype, jnp.float32))
         z = z - z.mean(-1, keepdims=True)
         variance = jnp.square(z).mean(-1, keepdims=True)
-        y = z * lax.rsqrt(variance + LAYER_NORM_EPSILON) * (1.0 + scale) + bias
+        z = z * lax.rsqrt(variance + LAYER_NORM_EPSILON)
+        y: jax.Array = z * (1.0 + scale) + bias
         return y.astype(x.dtype)
 
 

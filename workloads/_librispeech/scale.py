@@ -1,11 +1,11 @@
-"""What the speech workloads share of their definitions: data at full and mini scale.
+"""What the speech workloads share of their definitions, at full and at mini scale.
 
 Numbers of the full scale are those of AlgoPerf v0.6.
 """
 
 from typing import Any
 
-from algorithmic_efficiency.spec import Field
+from algorithmic_efficiency.spec import Field, LossType
 from workloads._librispeech import layout, mini
 
 _SAMPLES, _TOKENS = 320_000, 256
@@ -31,7 +31,13 @@ FULL: dict[str, Any] = {
     "num_eval_train_examples": 5_376,
     "num_validation_examples": 5_348,
     "num_test_examples": 2_472,
+    "output_layer": "lin",
+    "loss_type": LossType.CTC_LOSS,
+    "metrics": ("wer_published", "wer", "ctc_loss", "misfits"),
+    "target_metric_name": "wer_published",
+    "default_batch_size": 256,
     "eval_batch_size": 256,
+    "eval_period_time_sec": 1_440,
 }
 MINI: dict[str, Any] = {
     "fields": _fields(_MINI_SAMPLES, _MINI_TOKENS),
@@ -44,5 +50,8 @@ MINI: dict[str, Any] = {
     "num_eval_train_examples": 200,
     "num_validation_examples": mini.COUNTS["validation"],
     "num_test_examples": mini.COUNTS["test"],
+    "default_batch_size": 32,
     "eval_batch_size": 50,
+    "max_allowed_runtime_sec": 300,
+    "eval_period_time_sec": 10,
 }

@@ -5,7 +5,13 @@ here, by the command in docs/performance.md.
 """
 
 from algorithmic_efficiency.initializers import Constant, LecunNormal, Normal
-from algorithmic_efficiency.spec import Definition, Field, LossType, variants
+from algorithmic_efficiency.spec import (
+    Definition,
+    Field,
+    LossType,
+    mini_twins,
+    variants,
+)
 
 INITIAL = (
     (r"(.*\.)?conv\d*\.weight", LecunNormal()),
@@ -109,9 +115,4 @@ MINI_TARGETS = {
     "imagenet_resnet_gelu": (0.893, 0.889),
     "imagenet_resnet_large_bn_init": (0.846, 0.832),
 }
-MINI = {}
-for _name, _full in FULL.items():
-    _validation, _test = MINI_TARGETS[_name]
-    _targets = {"validation_target_value": _validation, "test_target_value": _test}
-    MINI |= variants(_full, {"mini": {**MINI_CHANGES, **_targets}})
-WORKLOADS = {**FULL, **MINI}
+WORKLOADS = {**FULL, **mini_twins(FULL, MINI_CHANGES, MINI_TARGETS)}

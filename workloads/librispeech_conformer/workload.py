@@ -6,7 +6,7 @@ mini scale were measured here, by the command in docs/performance.md.
 """
 
 from algorithmic_efficiency.initializers import Constant, XavierUniform
-from algorithmic_efficiency.spec import Definition, LossType, variants
+from algorithmic_efficiency.spec import Definition, mini_twins, variants
 from workloads._librispeech import scale
 
 INITIAL = (
@@ -20,7 +20,7 @@ BASE = Definition(
     name="librispeech_conformer",
     package="workloads.librispeech_conformer",
     model={
-        "vocabulary_size": 1024,
+        "vocabulary_size": scale.FULL["data_arguments"]["vocabulary_size"],
         "features": 512,
         "channels": 512,
         "blocks": 4,
@@ -34,16 +34,10 @@ BASE = Definition(
         "dropout_rate": 0.1,
     },
     initial=INITIAL,
-    output_layer="lin",
-    loss_type=LossType.CTC_LOSS,
-    metrics=("wer_published", "wer", "ctc_loss", "misfits"),
-    target_metric_name="wer_published",
     validation_target_value=0.085884,
     test_target_value=0.052981,
     max_allowed_runtime_sec=58_015,
-    eval_period_time_sec=1_440,
     step_hint=76_000,
-    default_batch_size=256,
 )
 
 # The same workload at laptop size: the same code on speech that the project made.
@@ -57,10 +51,7 @@ MINI_CHANGES = {
         "heads": 4,
         "momentum": 0.05,  # running statistics must settle in 1/40 of the steps
     },
-    "max_allowed_runtime_sec": 300,
-    "eval_period_time_sec": 10,
     "step_hint": 1_000,
-    "default_batch_size": 32,
 }
 
 FULL = variants(
@@ -90,9 +81,4 @@ MINI_TARGETS = {
     "librispeech_conformer_layernorm": (0.5, 0.5),
     "librispeech_conformer_gelu": (0.5, 0.5),
 }
-MINI = {}
-for _name, _full in FULL.items():
-    _validation, _test = MINI_TARGETS[_name]
-    _targets = {"validation_target_value": _validation, "test_target_value": _test}
-    MINI |= variants(_full, {"mini": {**MINI_CHANGES, **_targets}})
-WORKLOADS = {**FULL, **MINI}
+WORKLOADS = {**FULL, **mini_twins(FULL, MINI_CHANGES, MINI_TARGETS)}

@@ -11,7 +11,7 @@ from algorithmic_efficiency.initializers import (
     Uniform,
     XavierUniform,
 )
-from algorithmic_efficiency.spec import Definition, LossType, variants
+from algorithmic_efficiency.spec import Definition, mini_twins, variants
 from workloads._librispeech import scale
 
 
@@ -33,7 +33,7 @@ BASE = Definition(
     name="librispeech_deepspeech",
     package="workloads.librispeech_deepspeech",
     model={
-        "vocabulary_size": 1024,
+        "vocabulary_size": scale.FULL["data_arguments"]["vocabulary_size"],
         "features": 512,
         "channels": 512,
         "lstm_layers": 6,
@@ -48,16 +48,10 @@ BASE = Definition(
         "dropout_rate": 0.1,
     },
     initial=initial(1 / 16),
-    output_layer="lin",
-    loss_type=LossType.CTC_LOSS,
-    metrics=("wer_published", "wer", "ctc_loss", "misfits"),
-    target_metric_name="wer_published",
     validation_target_value=0.119936,
     test_target_value=0.074143,
     max_allowed_runtime_sec=44_405,
-    eval_period_time_sec=1_440,
     step_hint=38_400,
-    default_batch_size=256,
 )
 
 # The same workload at laptop size: the same code on speech that the project made.
@@ -72,10 +66,7 @@ MINI_CHANGES = {
         "momentum": 0.05,  # running statistics must settle in 1/40 of the steps
     },
     "initial": initial(1 / 8),
-    "max_allowed_runtime_sec": 300,
-    "eval_period_time_sec": 10,
     "step_hint": 1_000,
-    "default_batch_size": 32,
 }
 
 FULL = variants(
@@ -111,9 +102,4 @@ MINI_TARGETS = {
     "librispeech_deepspeech_no_resnet": (0.5, 0.5),
     "librispeech_deepspeech_norm_and_spec_aug": (0.5, 0.5),
 }
-MINI = {}
-for _name, _full in FULL.items():
-    _validation, _test = MINI_TARGETS[_name]
-    _targets = {"validation_target_value": _validation, "test_target_value": _test}
-    MINI |= variants(_full, {"mini": {**MINI_CHANGES, **_targets}})
-WORKLOADS = {**FULL, **MINI}
+WORKLOADS = {**FULL, **mini_twins(FULL, MINI_CHANGES, MINI_TARGETS)}
