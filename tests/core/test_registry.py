@@ -7,7 +7,13 @@ from algorithmic_efficiency import registry
 from algorithmic_efficiency.data import Folders
 from algorithmic_efficiency.errors import UsageError
 from algorithmic_efficiency.initializers import Constant
-from algorithmic_efficiency.spec import Definition, Field, LossType, variants
+from algorithmic_efficiency.spec import (
+    Definition,
+    Field,
+    LossType,
+    mini_twins,
+    variants,
+)
 
 # AlgoPerf v0.6: (activation, validation target, test target) of each variant.
 RESNETS = {
@@ -197,6 +203,25 @@ def test_a_row_merges_mappings_and_leaves_the_base_alone():
     }
     assert differing(base, table["imagenet_resnet_b"]) == {"name", "metrics"}
     assert dataclasses.asdict(base) == before
+
+
+def test_mini_twins_share_their_changes_and_have_targets_of_their_own():
+    base = registry.get("imagenet_resnet")
+    full = variants(base, {"a": {"model": {"width": 8}}})
+    targets = {"imagenet_resnet": (0.1, 0.2), "imagenet_resnet_a": (0.3, 0.4)}
+    twins = mini_twins(full, {"step_hint": 5, "model": {"num_classes": 3}}, targets)
+    assert list(twins) == ["imagenet_resnet_mini", "imagenet_resnet_a_mini"]
+    for name, twin in twins.items():
+        original = full[name.removesuffix("_mini")]
+        assert differing(original, twin) == {
+            "name",
+            "step_hint",
+            "model.num_classes",
+            "validation_target_value",
+            "test_target_value",
+        }
+        goals = (twin.validation_target_value, twin.test_target_value)
+        assert goals == targets[original.name]
 
 
 def test_a_row_with_a_field_that_does_not_exist_is_an_error():
