@@ -148,6 +148,23 @@ def test_longer_batches_change_nothing(name, framework):
         np.testing.assert_allclose(other, one, rtol=0, atol=1e-5 * largest)
 
 
+@each_framework
+def test_a_batch_of_padding_alone_is_harmless(framework):
+    made, parameters, state = pairs.with_weights(BASE, framework)
+    before = pairs.backend(framework).canonical(parameters, state)
+    batch = {
+        "inputs": speech([9_000, 0], 9_000),
+        "targets": (np.full((2, 3), 5, np.float32), np.zeros((2, 3), np.float32)),
+        "weights": np.zeros(2, np.float32),
+    }
+    run = pairs.forward_backward(made, parameters, state, batch)
+    assert run["loss"]["summed"] == 0
+    for gradient in run["gradients"].values():
+        np.testing.assert_array_equal(gradient, 0)
+    for name, value in run["statistics"].items():
+        np.testing.assert_array_equal(value, before[name])
+
+
 def outputs_of(made, mode, rng, dropout_rate=None, seed=0):
     """Returns the logits of one pass with initial weights."""
     backend = made._backend
