@@ -73,19 +73,23 @@ def test_sound_is_compared_with_its_own_header(root, capsys):
     assert found[3].startswith(f"  {path}: cannot be decoded: ") and len(found) == 4
 
 
-def test_missing_subsets_and_tokenizer_are_named(root, capsys):
+def test_missing_subset_is_named(root, capsys):
     (root / "dev-other").rename(root / "elsewhere")
+    status, found = examine(root, capsys)
+    assert status == 1
+    rest = {split: COUNTS[split] for split in ("train", "test")}
+    assert found[1] == f"validation: dev-other not found in {root}"
+    assert found[::2] == [counted(root, split, n, n) for split, n in rest.items()]
+
+
+def test_missing_tokenizer_is_named(root, capsys):
     (root / "tokenizer.model").unlink()
     status, found = examine(root, capsys)
     assert status == 1
     assert found[0].startswith(
         f"tokenizer: The tokenizer {root}/tokenizer.model cannot"
     )
-    assert found[2] == f"validation: dev-other not found in {root}"
-    assert found[1::2] == [
-        counted(root, split, COUNTS[split], COUNTS[split])
-        for split in ("train", "test")
-    ]
+    assert found[1:] == [counted(root, split, n, n) for split, n in COUNTS.items()]
 
 
 def test_fewer_than_published_is_a_fault(root, capsys, monkeypatch):

@@ -120,6 +120,7 @@ def test_unpacking_is_said_once_and_repeatable(tmp_path, few, capsys):
     assert len(lines) == 2 and lines[0].startswith("Unpacking mini speech into")
     assert mini.prepare(tmp_path / "a", few) == first
     assert capsys.readouterr().err == ""
+    assert first.stat().st_mode & 0o777 == 0o755  # others may read it
     files = sorted(p.relative_to(first) for p in first.rglob("*") if p.is_file())
     assert len([path for path in files if path.suffix == ".flac"]) == 38
     assert {"tokenizer.model", "train.tsv"} < {path.name for path in files}
