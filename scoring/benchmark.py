@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -95,6 +96,16 @@ def from_run(name: str, run: Mapping[str, Any]) -> Workload | None:
         budget if isinstance(budget, int | float) else None,
         0.0 if maximize else 1.0 if metric in ("wer", "error_rate") else None,
     )
+
+
+@functools.cache
+def metrics() -> dict[str, str]:
+    """Return workload -> target metric, the same in every version."""
+    return {
+        name: workload.metric
+        for version in VERSIONS
+        for name, workload in load(version).definitions.items()
+    }
 
 
 def nearest(name: str, known: Mapping[str, Any]) -> str:

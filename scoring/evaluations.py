@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,14 +13,9 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 NO_FILE = "has no eval_measurements.csv"
-KEPT = (
-    "score",
-    "accumulated_submission_time",
-    "accumulated_eval_time",
-    "accumulated_logging_time",
-    "global_step",
-    "preemption_count",
-)
+KEPT = ("score", "accumulated_submission_time", "global_step")
+# Of these only the last value is ever needed; parsing is what reading takes time for.
+TOTALS = ("accumulated_eval_time", "accumulated_logging_time", "preemption_count")
 # The public `wer` counts two constant words on each side, and the public targets were
 # set with it; here `wer` is the true one. Scoring goes by the public names.
 PUBLIC_NAMES = {"validation/wer_published": "validation/wer", "validation/wer": ""}
@@ -31,7 +26,8 @@ class Trial:
     """One training run: where it belongs, its evaluations, and what was odd about it.
 
     `columns` holds a float64 array [evaluations] per measurement; it is empty when
-    nothing could be read, and `unusable` then says why. `run` is `run.json` or {}.
+    nothing could be read, and `unusable` then says why. `totals` holds last values.
+    `run` is `run.json` or {}.
     """
 
     submission: str
@@ -45,6 +41,7 @@ class Trial:
     hyperparameters: Any = None
     notes: list[str] = field(default_factory=list)
     unusable: str = ""
+    totals: dict[str, float] = field(default_factory=dict)
 
     def column(self, name: str) -> Floats:
         """Return one measurement, empty if the trial has none."""
@@ -68,8 +65,13 @@ class Trial:
         return str(self.run.get("scale") or ("mini" if mini else "full"))
 
 
-def read_evaluations(path: Path, trial: Trial, published: bool) -> None:
-    """Fill the trial's columns from its CSV file; repair rows, note every repair."""
+def read_evaluations(
+    path: Path, trial: Trial, metric: str, published: bool = False
+) -> None:
+    """Fill the trial's columns from its CSV file; repair rows, note every repair.
+
+    Of the validation metrics only `metric` is read, or all of them if it is ''.
+    """
     try:
         lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
     except FileNotFoundError:
@@ -83,7 +85,14 @@ def read_evaluations(path: Path, trial: Trial, published: bool) -> None:
     if not rows:
         trial.unusable = "has an eval_measurements.csv without any evaluation"
         return
-    _parse(header, rows, trial, pandas_float if published else float)
+    wanted = {*KEPT, f"validation/{metric}"}
+    if "score" in header:
+        wanted.discard("accumulated_submission_time")
+    if "validation/wer_published" in header:
+        header = [PUBLIC_NAMES.get(name, name) for name in header]
+    if not metric:
+        wanted |= {name for name in header if name.startswith("validation/")}
+    _parse(header, rows, trial, wanted, pandas_float if published else float)
     for label, values in (("step", trial.steps), ("submission time", trial.seconds)):
         if not values.size:
             trial.unusable = f"has no column for the {label}"
@@ -95,16 +104,15 @@ def _parse(
     header: list[str],
     rows: list[tuple[int, str]],
     trial: Trial,
+    wanted: Collection[str],
     parse: Callable[[str], float],
 ) -> None:
     """Fill the columns that are needed with numbers."""
     cells = ",".join([line for _, line in rows]).split(",")
-    if "validation/wer_published" in header:
-        header = [PUBLIC_NAMES.get(name, name) for name in header]
     for place, name in enumerate(header):
-        metric = name.startswith("validation/") and name != "validation/num_examples"
-        twice = name == "accumulated_submission_time" and "score" in header
-        if metric or (name in KEPT and not twice):
+        if name in TOTALS:
+            trial.totals[name] = _number(cells[place - len(header)])
+        elif name in wanted:
             column = cells[place :: len(header)]
             try:
                 trial.columns[name] = np.array(list(map(parse, column)))
@@ -152,6 +160,14 @@ def _repaired(name: str, column: list[str], lines: list[int], trial: Trial) -> F
             values.append(np.nan)
             trial.notes.append(f"line {line}: {name} is {text!r}, not a number")
     return np.array(values)
+
+
+def _number(text: str) -> float:
+    """Return text as a number, NaN if it is none."""
+    try:
+        return float(text)
+    except ValueError:
+        return float("nan")
 
 
 def pandas_float(text: str) -> float:
@@ -206,7 +222,7 @@ def _order(trial: Trial) -> None:
     backwards = trial.steps[::-1]
     _, last = np.unique(backwards, return_index=True)
     rows = backwards.size - 1 - last
-    restarted = trial.column("preemption_count").max(initial=0.0) > 0.0
+    restarted = trial.totals.get("preemption_count", 0.0) > 0.0
     if restarted or (np.diff(trial.seconds[rows]) < 0).any():
         kept = [
             np.minimum.accumulate(np.append(np.inf, values[::-1][:-1]))[::-1] > values

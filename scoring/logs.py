@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from algorithmic_efficiency.errors import UsageError
+from scoring.benchmark import from_run, metrics
 from scoring.evaluations import Trial, check_clock, read_evaluations
 
 WORKLOAD_FOLDER = re.compile(r"(.+)_(jax|pytorch)$")
@@ -82,7 +83,9 @@ def read_trial(
         trial.hyperparameters = _json(folder / "hparams.json", trial)
     if trial.run.get("status") == "running":
         trial.notes.append("is still running; only what it has reached so far counts")
-    read_evaluations(folder / "eval_measurements.csv", trial, published)
+    carried = from_run(trial.workload, trial.run)
+    metric = metrics().get(trial.workload, carried.metric if carried else "")
+    read_evaluations(folder / "eval_measurements.csv", trial, metric, published)
     if not published and trial.columns and not trial.unusable:
         check_clock(trial)
     return trial

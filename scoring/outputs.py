@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from algorithmic_efficiency.errors import StorageError, UsageError
-from scoring.evaluations import Trial
+from scoring.evaluations import TOTALS, Trial
 
 Results = dict[str, Any]
 
@@ -139,6 +139,9 @@ def load_trials(path: Path) -> list[Trial]:
         ) from error
     for trial in trials:
         trial.columns = {k: np.array(v, float) for k, v in trial.columns.items()}
+        for name in TOTALS:  # in files of earlier versions
+            if name in trial.columns:
+                trial.totals[name] = float(trial.columns.pop(name)[-1])
     return trials
 
 

@@ -205,8 +205,8 @@ def _cell(scored: Scored, i: int, j: int) -> Row:
     low, high = wilson(hits, count)
     runs = [t for trials in studies.values() for t in trials if t.seconds.size]
     pace = [t.seconds[-1] / t.steps[-1] for t in runs if t.steps.size and t.steps[-1]]
-    evaluation = sum(_last(t.column("accumulated_eval_time"), 0.0) for t in runs)
-    logging = sum(_last(t.column("accumulated_logging_time"), 0.0) for t in runs)
+    evaluation = sum(t.totals.get("accumulated_eval_time", np.nan) for t in runs)
+    logging = sum(t.totals.get("accumulated_logging_time", 0.0) for t in runs)
     whole = evaluation + logging + sum(t.seconds[-1] for t in runs)
     budget = scored.budgets[workload.name]
     return {
@@ -232,6 +232,6 @@ def _cancelled(scored: Scored, i: int, j: int) -> str:
     return f"missed held-out {scored.workloads[variant].name}"
 
 
-def _last(values: Floats, default: float = np.nan) -> float:
-    """Return the last value of a column, `default` if it is empty."""
-    return float(values[-1]) if values.size else default
+def _last(values: Floats) -> float:
+    """Return the last value of a column, NaN if it is empty."""
+    return float(values[-1]) if values.size else np.nan

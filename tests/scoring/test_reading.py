@@ -20,8 +20,10 @@ HEADER = "accumulated_eval_time,global_step,score,validation/mean_average_precis
 ROWS = ["1.0,1,10.5,0.1", "2.0,50,20.5,0.2", "3.0,100,30.5,0.3"]
 
 
-def trial_of(tmp_path: Path, *lines: str, end: str = "\n", **flags):
-    folder = tmp_path / "sub" / "study_0" / "ogbg_jax" / "trial_1"
+def trial_of(
+    tmp_path: Path, *lines: str, end: str = "\n", workload: str = "ogbg", **flags
+):
+    folder = tmp_path / "sub" / "study_0" / f"{workload}_jax" / "trial_1"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "eval_measurements.csv").write_text("\n".join(lines) + end)
     return read_trial(folder, "sub", "study_0", **flags)
@@ -31,17 +33,31 @@ def test_whole_file(tmp_path):
     trial = trial_of(tmp_path, HEADER, *ROWS)
     assert trial.seconds.tolist() == [10.5, 20.5, 30.5]
     assert trial.steps.tolist() == [1, 50, 100]
+    assert trial.totals == {"accumulated_eval_time": 3.0}
     assert not trial.notes
     assert hit_index(trial, OGBG) == 2
+
+
+def test_only_the_metric_that_counts_is_read(tmp_path):
+    header = HEADER + ",validation/loss"
+    rows = [f"{row},oops" for row in ROWS]
+    trial = trial_of(tmp_path, header, *rows)
+    assert set(trial.columns) == {*HEADER.split(",")[1:]}
+    assert not trial.notes
+    unknown = trial_of(tmp_path, header, *rows, workload="mine")
+    assert "validation/loss" in unknown.columns
+    assert len(unknown.notes) == 3
 
 
 def test_wer_as_the_public_benchmark_counts_it_goes_by_the_public_name(tmp_path):
     header = HEADER.rpartition(",")[0] + ",validation/wer,validation/wer_published"
     rows = [f"{row},{rate}" for row, rate in zip(ROWS, ("0.09", "0.08"), strict=False)]
-    trial = trial_of(tmp_path, header, *rows)
+    conformer = "librispeech_conformer"
+    trial = trial_of(tmp_path, header, *rows, workload=conformer)
     assert trial.column("validation/wer").tolist() == [0.09, 0.08]
     assert not any("published" in name for name in trial.columns)
-    public = trial_of(tmp_path / "public", header.rpartition(",")[0], *ROWS)
+    header = header.rpartition(",")[0]
+    public = trial_of(tmp_path / "public", header, *ROWS, workload=conformer)
     assert public.column("validation/wer").tolist() == [0.1, 0.2, 0.3]
 
 

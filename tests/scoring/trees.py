@@ -37,11 +37,13 @@ def write_tree(trials: Iterable[Trial], folder: Path) -> Path:
         if trial.run:
             (path / "run.json").write_text(json.dumps(trial.run))
         if trial.columns:
+            rows = len(next(iter(trial.columns.values())))
+            columns = {name: values.tolist() for name, values in trial.columns.items()}
+            columns |= {name: [total] * rows for name, total in trial.totals.items()}
             with (path / "eval_measurements.csv").open("w", newline="") as file:
                 writer = csv.writer(file, lineterminator="\n")
-                writer.writerow(trial.columns)
-                columns = [values.tolist() for values in trial.columns.values()]
-                writer.writerows(zip(*columns, strict=True))
+                writer.writerow(columns)
+                writer.writerows(zip(*columns.values(), strict=True))
     return folder
 
 
@@ -83,7 +85,6 @@ def made_up(  # noqa: PLR0913 - the parts of a place in the tree
     values = origin + way * (definition.validation - origin)
     columns = {
         "score": seconds,
-        "accumulated_eval_time": 0.1 * seconds,
         "global_step": np.array([1.0, 50.0, 100.0]),
         f"validation/{definition.metric}": values,
     }
@@ -95,6 +96,7 @@ def made_up(  # noqa: PLR0913 - the parts of a place in the tree
         trial,
         f"{submission}/study_{study}/{workload}_jax/trial_{trial}",
         columns=columns,
+        totals={"accumulated_eval_time": 0.1 * last},
         run=dict(run or {}),
         hyperparameters={"learning_rate": 0.1 * trial, "draw": study},
     )
