@@ -46,12 +46,14 @@ MINI_CHANGES = {
     "model": {
         "vocabulary_size": scale.MINI["data_arguments"]["vocabulary_size"],
         "features": 96,
-        "channels": 32,
+        "channels": 16,
         "blocks": 2,
         "heads": 4,
-        "momentum": 0.05,  # running statistics must settle in 1/40 of the steps
+        "momentum": 0.05,  # running statistics must settle in few steps
+        "time_masks": 4,
+        "frequency_masks": 1,
     },
-    "step_hint": 1_000,
+    "step_hint": 800,
 }
 
 FULL = variants(
