@@ -152,6 +152,9 @@ def _last_line(path: Path) -> str:
 def _difference(one: Any, two: Any) -> str:
     """Tell how the ends of two rehearsals differ, '' if they do not."""
     names = [name for name in one.files if name != "moved"]
+    shapes = [{name: end[name].shape for name in end.files} for end in (one, two)]
+    if shapes[0] != shapes[1]:
+        return "the parameters have not even the same shapes"
     apart = [n for n in names if not np.array_equal(one[n], two[n], equal_nan=True)]
     if not apart:
         return ""

@@ -231,6 +231,8 @@ def test_rounding_is_told_from_randomness():
     far = Ends({**one, "b": one["b"] + 0.5})
     said = dry_run._difference(Ends(one), far)
     assert said == "b and 0 more, by 71% of the way they went"
+    other = Ends({**one, "b": np.zeros(3)})
+    assert "the same shapes" in dry_run._difference(Ends(one), other)
     lost = Ends({**one, "a": one["a"] * np.nan})
     assert dry_run._difference(lost, lost) == ""
 
