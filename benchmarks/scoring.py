@@ -4,7 +4,7 @@
 
 Prints JSON lines. CPU seconds are those of a fresh process, imports included. The trees
 are the public v0.6 external logs (a compact copy, or DIR), and copies of them under
-other names. Results: docs/scoring.md.
+other names, of DIR with all columns. Results: docs/scoring.md.
 """
 
 from __future__ import annotations
@@ -50,9 +50,21 @@ def main() -> None:
             (f"48 submissions, {len(many):,} trials", large, ["--noreport"]),
         ):
             print(json.dumps(measure(label, folder, flags)), flush=True)
+        if given:
+            whole = repeat(given, root / "whole", 17)
+            label = f"{len(list(whole.iterdir()))} submissions, all columns"
+            print(json.dumps(measure(label, whole, ["--noreport"])), flush=True)
     print(json.dumps(measure_bootstrap()), flush=True)
     for studies in (3, 5, 10):
         print(json.dumps(measure_coverage(studies)), flush=True)
+
+
+def repeat(given: Path, folder: Path, copies: int) -> Path:
+    """Copy every submission in `given` under other names into `folder`."""
+    for submission in given.iterdir():
+        for copy in range(copies):
+            shutil.copytree(submission, folder / f"{submission.name}_{copy + 1}")
+    return folder
 
 
 def measure(label: str, folder: Path, flags: list[str]) -> dict[str, object]:

@@ -131,7 +131,7 @@ def _once(plan: DryRun, workload: str, out: Path) -> dict[str, Any]:
             _end(process)
     written = out / "rehearsal.json"
     if not written.exists():
-        return {"findings": [], "failure": failure}
+        return {"findings": [], "failure": failure, "line": 1}
     result: dict[str, Any] = json.loads(written.read_text())
     return result
 
