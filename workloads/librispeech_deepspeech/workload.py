@@ -1,8 +1,7 @@
 """DeepSpeech on LibriSpeech (Amodei et al., 2015, as AlgoPerf changed it).
 
 Targets and budgets are those of AlgoPerf v0.6. The targets are word error rates by the
-public benchmark's formula, `wer_published`; docs/decisions/006-speech.md. Those of the
-mini scale were measured here, by the command in docs/performance.md.
+public benchmark's formula, `wer_published`; docs/decisions/006-speech.md.
 """
 
 from algorithmic_efficiency.initializers import (
@@ -95,7 +94,8 @@ FULL = variants(
         },
     },
 )
-# Full-scale name -> (validation target, test target) of its mini twin.
+# Full-scale name -> (validation target, test target) of its mini twin: placeholders,
+# until `python -m benchmarks.mini_targets` has run for them.
 MINI_TARGETS = {
     "librispeech_deepspeech": (0.5, 0.5),
     "librispeech_deepspeech_tanh": (0.5, 0.5),
