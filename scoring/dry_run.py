@@ -120,7 +120,11 @@ def _once(plan: DryRun, workload: str, out: Path) -> dict[str, Any]:
     said = out / "said.txt"
     with said.open("w") as file:
         process = subprocess.Popen(
-            command, stdout=file, stderr=subprocess.STDOUT, start_new_session=True
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            process_group=0,
         )
         try:
             code = process.wait(LIMIT_SECONDS)
