@@ -5,7 +5,7 @@ demo: setup
 	.venv/bin/python submission_runner.py --workload=imagenet_resnet
 
 test: setup
-	.venv/bin/python -m pytest
+	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n 2 --dist=worksteal
 
 setup:
 	@scripts/setup

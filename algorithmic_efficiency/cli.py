@@ -1,5 +1,6 @@
 """The only reader of the command line and the environment; makes a RunConfig."""
 
+import contextlib
 import importlib.metadata
 import os
 import secrets
@@ -38,12 +39,8 @@ def main(argv: Sequence[str]) -> int:
     """
     try:
         values = parse(argv)
-        if values.get("help"):
-            print(usage())
-            return 0
-        if values["list"]:
-            print(listing())
-            return 0
+        if values.get("help") or values["list"]:
+            return _show(usage() if values.get("help") else listing())
         from algorithmic_efficiency.runner import study  # noqa: PLC0415 - it is slow
 
         return study.run_study(make_config(values))
@@ -58,15 +55,25 @@ def main(argv: Sequence[str]) -> int:
         return 1
 
 
+def _show(text: str) -> int:
+    """Prints, and does not mind a reader such as `head` that leaves early."""
+    with contextlib.suppress(BrokenPipeError):
+        print(text, flush=True)
+        return 0
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
 def listing() -> str:
     """Returns the workloads with their variants, and the algorithms."""
     from algorithmic_efficiency import registry, submission  # noqa: PLC0415 - as above
 
     lines = ["Workloads (target; budget in seconds):"]
+    width = max(map(len, registry.definitions())) + 2
     for name, definition in registry.definitions().items():
         goal = f"{definition.target_metric_name} {definition.validation_target_value:g}"
         budget = f"{definition.max_allowed_runtime_sec:,} s"
-        lines.append(f"  {name:40}{goal:20}{budget:>12}")
+        lines.append(f"  {name:{width}}{goal:24}{budget:>10}")
     lines += ["", "Algorithms (--submission_path):"]
     for path in submission.example_paths():
         lines.append(f"  {path.relative_to(registry.ROOT)}")

@@ -167,7 +167,7 @@ def trajectory(name: str, framework: str, folders: Any, steps: int) -> list[floa
     made = pairs.workload(name, framework, folders)
     backend = pairs.backend(framework)
     algorithm = load_algorithm("nadamw", framework)
-    point = {"learning_rate": 1e-4, "one_minus_beta1": 0.1, "beta2": 0.99}
+    point = {"learning_rate": 5e-5, "one_minus_beta1": 0.1, "beta2": 0.99}
     point |= {"weight_decay": 0.1, "warmup_factor": 0.05}
     hyperparameters = namedtuple(point)
     parameters, state = made.init_model_fn(backend.make_rng(seeds.pair(1, "model")))
