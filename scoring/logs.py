@@ -8,6 +8,7 @@ Nothing is dropped silently: what cannot be used, or had to be repaired, is a no
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -126,9 +127,9 @@ def _trials(
                 if TRIAL_FOLDER.match(trial.name) and trial.is_dir():
                     found.append(trial)
                 elif trial.name.startswith("trial"):
-                    notes.append(f"{trial}: not a trial_<number> folder; ignored.")
+                    notes.append(f"{trial.path}: not a trial_<number> folder; ignored.")
             for trial in found if published else sorted(found, key=_number):
-                yield read_trial(trial, submission, study, published)
+                yield read_trial(Path(trial), submission, study, published)
 
 
 def _json(path: Path, trial: Trial) -> dict[str, Any] | None:
@@ -148,7 +149,8 @@ def _json(path: Path, trial: Trial) -> dict[str, Any] | None:
 
 def _folders(path: Path) -> list[Path]:
     """Return the folders in `path` by name, hidden ones left out."""
-    return sorted(p for p in path.iterdir() if p.is_dir() and p.name[0] != ".")
+    found = [e for e in os.scandir(path) if e.is_dir() and e.name[0] != "."]
+    return [Path(entry) for entry in sorted(found, key=lambda entry: entry.name)]
 
 
 def _is_runs(folder: Path) -> bool:
@@ -158,11 +160,11 @@ def _is_runs(folder: Path) -> bool:
     )
 
 
-def listing(folder: Path) -> list[Path]:
+def listing(folder: Path) -> list[os.DirEntry[str]]:
     """Return what is in `folder`, in the order of the file system."""
-    return list(folder.iterdir())
+    return list(os.scandir(folder))
 
 
-def _number(folder: Path) -> int:
+def _number(folder: os.DirEntry[str]) -> int:
     """Return the sorting key that puts trial_10 after trial_9."""
     return int(folder.name.removeprefix("trial_"))
