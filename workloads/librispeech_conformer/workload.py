@@ -76,11 +76,12 @@ FULL = variants(
         },
     },
 )
-# Full-scale name -> (validation target, test target) of its mini twin.
+# Full-scale name -> (validation target, test target) of its mini twin. Measured for the
+# first row with three seeds; the others have the same until they are measured.
 MINI_TARGETS = {
-    "librispeech_conformer": (0.5, 0.5),
-    "librispeech_conformer_attention_temperature": (0.5, 0.5),
-    "librispeech_conformer_layernorm": (0.5, 0.5),
-    "librispeech_conformer_gelu": (0.5, 0.5),
+    "librispeech_conformer": (0.467, 0.51),
+    "librispeech_conformer_attention_temperature": (0.467, 0.51),
+    "librispeech_conformer_layernorm": (0.467, 0.51),
+    "librispeech_conformer_gelu": (0.467, 0.51),
 }
 WORKLOADS = {**FULL, **mini_twins(FULL, MINI_CHANGES, MINI_TARGETS)}
