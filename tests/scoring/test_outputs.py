@@ -152,7 +152,8 @@ def test_saved_trials_come_back_bit_for_bit(tmp_path):
         load_trials(tmp_path / "t.jsonl.gz")
 
 
-def test_comparison_of_two_submissions(tree, tmp_path, capsys):
+def test_comparison_of_two_submissions(tree, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "120")
     flags = [str(tree / "fast"), str(tree / "slow"), f"--output_dir={tmp_path}"]
     assert compare.main([*flags, "--resamples=300"]) == 0
     said = capsys.readouterr().out
