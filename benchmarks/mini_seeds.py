@@ -2,7 +2,8 @@
 
     python -m benchmarks.mini_seeds --framework=pytorch [--seeds=10] [--factors 0.1 10]
 
-Runs the command once per seed, and once per factor on the learning rate with seed 0.
+Runs the command once per seed, and once per factor on the learning rate with seed 0, up
+to the last step of the schedule: from there on the rate is 0.
 Prints a JSON line for every run: score in seconds (null for a miss), clock, memory.
 """
 
@@ -42,6 +43,7 @@ def run(asked: argparse.Namespace, seed: int, factor: float) -> dict[str, Any]:
     folder = registry.ROOT / "reference_algorithms" / "nadamw"
     point = tuning.read(folder / "default_hyperparameters.json")[0]
     point["learning_rate"] *= factor
+    steps = registry.get(asked.workload).step_hint
     with tempfile.TemporaryDirectory() as place:
         space = Path(place) / "point.json"
         space.write_text(json.dumps([point]))
@@ -49,6 +51,7 @@ def run(asked: argparse.Namespace, seed: int, factor: float) -> dict[str, Any]:
         command += [f"--workload={asked.workload}", f"--framework={asked.framework}"]
         command += [f"--data_dir={asked.data_dir}", f"--experiment_dir={place}"]
         command += [f"--tuning_search_space={space}", f"--rng_seed={seed}"]
+        command += [f"--max_global_steps={steps}"]
         subprocess.run(command, check=True, capture_output=True, cwd=registry.ROOT)
         (path,) = Path(place).glob("*/*/trial_1/run.json")
         record = json.loads(path.read_text())

@@ -103,17 +103,8 @@ def points(algorithm: str, count: int) -> list[dict[str, Any]]:
 
 def run(job: Job) -> tuple[Job, float, float]:
     """Trains once; returns the job and the final validation and test metrics."""
-    from algorithmic_efficiency.backends import base  # noqa: PLC0415 - in its process
-
     definition = registry.get(job.workload)
-    definition = dataclasses.replace(definition, step_hint=job.steps)
-    backend = base.make("pytorch")
-    folders = Folders(Path(job.data_dir).expanduser())
-    workload = Workload(definition, backend, folders)
-    path = registry.ROOT / "reference_algorithms" / job.algorithm / "pytorch.py"
-    loaded = submission.load(path)
-    seed = seeds.integer(job.seed, "target")
-    trainer = Trainer(workload, loaded, backend, tuning.namedtuple(job.point), seed)
+    trainer = make_trainer(job)
     trainer.open_data(0)
     progress = Progress()
     run_trial(trainer, Clock(), Rules(math.inf, math.inf, job.steps), progress)
@@ -126,6 +117,21 @@ def run(job: Job) -> tuple[Job, float, float]:
     line |= {"validation": values[0], "test": values[1]}
     print(json.dumps(line), flush=True)
     return job, values[0], values[1]
+
+
+def make_trainer(job: Job) -> Trainer:
+    """Returns what trains in PyTorch, before its first step.
+
+    The schedule of the learning rate ends with the job's steps.
+    """
+    from algorithmic_efficiency.backends import base  # noqa: PLC0415 - in its process
+
+    definition = dataclasses.replace(registry.get(job.workload), step_hint=job.steps)
+    backend = base.make("pytorch")
+    workload = Workload(definition, backend, Folders(Path(job.data_dir).expanduser()))
+    path = registry.ROOT / "reference_algorithms" / job.algorithm / "pytorch.py"
+    point, seed = tuning.namedtuple(job.point), seeds.integer(job.seed, "target")
+    return Trainer(workload, submission.load(path), backend, point, seed)
 
 
 if __name__ == "__main__":
