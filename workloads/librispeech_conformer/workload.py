@@ -47,7 +47,7 @@ MINI_CHANGES = {
         "vocabulary_size": scale.MINI["data_arguments"]["vocabulary_size"],
         "features": 96,
         "channels": 16,
-        "blocks": 2,
+        "blocks": 1,
         "heads": 4,
         "momentum": 0.05,  # running statistics must settle in few steps
         "time_masks": 4,

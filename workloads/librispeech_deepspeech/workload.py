@@ -65,7 +65,7 @@ MINI_CHANGES = {
         "momentum": 0.05,  # running statistics must settle in 1/40 of the steps
     },
     "initial": initial(1 / 8),
-    "step_hint": 1_000,
+    "step_hint": 800,
 }
 
 FULL = variants(
