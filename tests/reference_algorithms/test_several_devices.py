@@ -86,7 +86,7 @@ def check(framework, folder, ranks):
 def test_two_processes_with_distributed_data_parallel(tmp_path):
     processes = [run(PYTORCH, [str(rank), str(tmp_path)]) for rank in range(2)]
     try:
-        assert [process.wait(timeout=60) for process in processes] == [0, 0]
+        assert [process.wait(timeout=300) for process in processes] == [0, 0]
     finally:
         for process in processes:
             process.kill()
@@ -96,5 +96,5 @@ def test_two_processes_with_distributed_data_parallel(tmp_path):
 def test_two_jax_devices(tmp_path):
     flags = "--xla_force_host_platform_device_count=2"
     process = run(JAX, [str(tmp_path)], XLA_FLAGS=flags, JAX_PLATFORMS="cpu")
-    assert process.wait(timeout=60) == 0
+    assert process.wait(timeout=300) == 0
     check("jax", tmp_path, ranks=1)
