@@ -1,7 +1,8 @@
 """The one evaluation loop of all workloads and frameworks.
 
 Every example of a split is counted exactly once, whatever the batch size, the padding
-or the number of workers and devices; this is checked, not hoped for.
+or the number of workers and devices; this is checked, not hoped for. A training example
+that cannot be decoded is left out, which is checked too.
 """
 
 from collections.abc import Callable, Mapping
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from algorithmic_efficiency import losses
-from algorithmic_efficiency.data import Dataset, eval_batches
+from algorithmic_efficiency.data import BadExamples, Dataset, eval_batches
 from algorithmic_efficiency.errors import EvaluationError
 from algorithmic_efficiency.metrics import METRICS, Batch
 from algorithmic_efficiency.spec import Definition, LossType
@@ -62,6 +63,7 @@ def evaluate(
     *,
     batch_size: int,
     workers: int = 0,
+    bad: BadExamples | None = None,
 ) -> dict[str, float]:
     """Returns '<prefix>/<metric>' and '<prefix>/num_examples' for every split.
 
@@ -72,16 +74,28 @@ def evaluate(
         in `SUMMARIES`.
       batch_size: examples per forward pass; bounds memory and changes no metric.
       workers: processes that read data.
+      bad: gets the examples of eval_train that cannot be decoded, which are left out;
+        they are training examples. Without it, as in the other splits, one is an error.
 
     Raises:
+      DataError: an example cannot be decoded, or too many of the training.
       EvaluationError: a split did not have the number of examples that it must have.
     """
     results: dict[str, float] = {}
     for prefix, (split, num_examples) in splits(definition).items():
         dataset = open_split(split)
-        batches = eval_batches(dataset, batch_size, workers=workers)
+        tolerant = split == "eval_train" and bad is not None
+        left_out: list[tuple[str, str]] = []
+        batches = eval_batches(
+            dataset,
+            batch_size,
+            workers=workers,
+            left_out=left_out if tolerant else None,
+        )
         counted, sums = _sums(definition, predict, batches, dataset.detokenise)
-        if counted != num_examples:
+        if bad is not None:
+            bad.add(left_out)
+        if counted + len(left_out) != num_examples:
             raise EvaluationError(
                 f"The evaluation of {split} counted {counted} examples and "
                 f"{definition.name} has {num_examples}. Check the data with "

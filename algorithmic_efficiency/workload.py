@@ -8,7 +8,7 @@ from typing import Any
 
 from algorithmic_efficiency import evaluation, losses, params, spec
 from algorithmic_efficiency.backends.base import Backend, Pass
-from algorithmic_efficiency.data import Dataset, Folders, train_batches
+from algorithmic_efficiency.data import BadExamples, Dataset, Folders, train_batches
 from algorithmic_efficiency.errors import DataError
 from algorithmic_efficiency.metrics import METRICS
 from algorithmic_efficiency.nn.batch_norm import resolve
@@ -24,6 +24,7 @@ class Workload:
       definition: the row of data behind this workload.
       metrics_logger: has `append_scalar_metrics(metrics, global_step)`, or is None.
       eval_num_workers: processes that read evaluation data; 0 reads in this process.
+      bad_examples: name -> why, of the training examples that could not be decoded.
     """
 
     def __init__(
@@ -33,6 +34,7 @@ class Workload:
         self.folders = folders
         self.metrics_logger: Any = None
         self.eval_num_workers = 0
+        self.bad_examples = BadExamples(definition.num_train_examples)
         self._backend = backend
         self._model = backend.build(definition)
         self._shapes: Any = None
@@ -225,16 +227,25 @@ class Workload:
             ),
             batch_size=global_batch_size,
             workers=self.eval_num_workers,
+            bad=self.bad_examples,
         )
 
     # Data.
+
+    def open_evaluation(self) -> None:
+        """Opens what evaluation reads; a fault is better found before the training."""
+        for split, _ in evaluation.splits(self.definition).values():
+            self._open(self.folders, split)
 
     def train_queue(
         self, batch_size: int, seed: int, *, workers: int = 0, start: int = 0
     ) -> Any:
         """Returns the stream of training batches, NumPy, from position `start`."""
         dataset = self._open(self.folders, "train")
-        return train_batches(dataset, batch_size, seed, workers=workers, start=start)
+        bad = self.bad_examples
+        return train_batches(
+            dataset, batch_size, seed, workers=workers, start=start, bad=bad
+        )
 
     def place(self, batch: Mapping[str, Any]) -> dict[str, Any]:
         """Returns a NumPy batch as tensors on the devices."""
@@ -259,7 +270,8 @@ class Workload:
         seed = self._backend.seed_from(data_rng)[0]
         folders = self._folders(data_dir, None)
         dataset = self._open(folders, split)
-        return map(self.place, train_batches(dataset, global_batch_size, seed))
+        batches = train_batches(dataset, global_batch_size, seed, bad=self.bad_examples)
+        return map(self.place, batches)
 
     def _open(self, folders: Folders, split: str) -> Dataset:
         """Opens a split once: listing a million files takes seconds."""
@@ -270,13 +282,10 @@ class Workload:
         return self._opened[folders, split]
 
     def _folders(self, data_dir: str | None, v2_dir: str | None) -> Folders:
-        folders = self.folders
+        first = Path(data_dir or self.folders.data_dir)
+        second = Path(v2_dir) if v2_dir else self.folders.imagenet_v2_data_dir
         return dataclasses.replace(
-            folders,
-            data_dir=Path(data_dir) if data_dir else folders.data_dir,
-            imagenet_v2_data_dir=Path(v2_dir)
-            if v2_dir
-            else folders.imagenet_v2_data_dir,
+            self.folders, data_dir=first, imagenet_v2_data_dir=second
         )
 
     def attach_metrics_logger(self, metrics_logger: Any) -> None:

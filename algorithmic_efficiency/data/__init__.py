@@ -11,6 +11,7 @@ from algorithmic_efficiency.data.batches import TrainBatches as TrainBatches
 from algorithmic_efficiency.data.batches import eval_batches as eval_batches
 from algorithmic_efficiency.data.batches import train_batches as train_batches
 from algorithmic_efficiency.data.dataset import BadExample as BadExample
+from algorithmic_efficiency.data.dataset import BadExamples as BadExamples
 from algorithmic_efficiency.data.dataset import Dataset as Dataset
 from algorithmic_efficiency.data.dataset import Examples as Examples
 from algorithmic_efficiency.data.dataset import Folders as Folders

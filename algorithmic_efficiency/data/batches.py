@@ -17,20 +17,30 @@ from typing import Any
 
 import numpy as np
 
-from algorithmic_efficiency.data.dataset import BadExample, Dataset, Fields
+from algorithmic_efficiency.data.dataset import (
+    BadExample,
+    BadExamples,
+    Dataset,
+    Fields,
+    too_many,
+)
 from algorithmic_efficiency.errors import DataError
 
 Batch = Fields
 Bad = tuple[tuple[str, str], ...]  # (name, why) of examples that could not be decoded
 
-BAD_SHARE = 0.001  # of a split; more unreadable training examples end the run
 _MAX_THREADS = 16
 _READY_BATCHES = 2  # finished and waiting, beside those in the making
-_MAX_SHOWN = 3
 
 
 def train_batches(
-    dataset: Dataset, batch_size: int, seed: int, *, workers: int = 0, start: int = 0
+    dataset: Dataset,
+    batch_size: int,
+    seed: int,
+    *,
+    workers: int = 0,
+    start: int = 0,
+    bad: BadExamples | None = None,
 ) -> "TrainBatches":
     """Returns training batches without end, starting to make them at once.
 
@@ -43,27 +53,46 @@ def train_batches(
       seed: fixes order and augmentation.
       workers: processes that decode; 0 decodes in threads of this process.
       start: the first batch to hand out, the `position` of an interrupted stream.
+      bad: those that are known already; others are added to it.
     """
-    return TrainBatches(dataset, batch_size, seed, workers, start)
+    bad = BadExamples(len(dataset.examples)) if bad is None else bad
+    elements = _train_elements(dataset, seed)
+    batches = elements.batch(batch_size, batch_fn=_collate)[start:]
+    stream = _Stream(batches, _Finish(dataset, batch_size), workers)
+    return TrainBatches(stream, start, bad)
 
 
 def eval_batches(
-    dataset: Dataset, batch_size: int, *, workers: int = 0
+    dataset: Dataset,
+    batch_size: int,
+    *,
+    workers: int = 0,
+    left_out: list[tuple[str, str]] | None = None,
 ) -> Iterator[Batch]:
     """Yields every example exactly once, in order; the last batch is padded by zeros.
 
     `weights` is 1 for an example and 0 for padding.
 
+    Args:
+      dataset: the split.
+      batch_size: examples in a batch.
+      workers: processes that decode; 0 decodes in threads of this process.
+      left_out: gets (name, why) of each example that cannot be decoded; padding takes
+        its place.
+
     Raises:
-      DataError: an example cannot be decoded; a score without it would not be one.
+      DataError: an example cannot be decoded and there is no list `left_out`.
     """
     numbers = _grain().MapDataset.range(len(dataset.examples))
-    elements = numbers.map(_EvalElement(dataset))
+    elements = numbers.map(_EvalElement(dataset, left_out is None))
     batches = elements.batch(batch_size, batch_fn=_collate)
     stream = _Stream(batches, _Finish(dataset, batch_size), workers)
     try:
-        for batch, _ in stream:
-            yield batch
+        for batch, bad in stream:
+            if left_out is not None:
+                left_out.extend(bad)
+            if batch:
+                yield batch
     finally:
         stream.close()
 
@@ -73,27 +102,17 @@ class TrainBatches(Iterator[Batch]):
 
     Attributes:
       position: batches handed out so far, counted from the start of the training.
-      bad: name -> why, of the examples that were replaced in the batches handed out;
-        a resumed stream counts anew.
+      bad: those that were replaced in the batches handed out.
     """
 
-    def __init__(
-        self, dataset: Dataset, batch_size: int, seed: int, workers: int, start: int
-    ) -> None:
-        order, augmentation = np.random.SeedSequence(seed).generate_state(2)
-        self.position = start
-        self.bad: dict[str, str] = {}
-        self._size = len(dataset.examples)
-        numbers = _grain().MapDataset.range(self._size)
-        endless = numbers.shuffle(seed=int(order)).repeat()
-        elements = endless.random_map(_TrainElement(dataset), seed=int(augmentation))
-        batches = elements.batch(batch_size, batch_fn=_collate)[start:]
-        self._stream = _Stream(batches, _Finish(dataset, batch_size), workers)
+    def __init__(self, stream: "_Stream", position: int, bad: BadExamples) -> None:
+        self.position = position
+        self.bad = bad
+        self._stream = stream
 
     def __next__(self) -> Batch:
         batch, bad = next(self._stream)
-        self.bad.update(bad)
-        _check_share(self.bad, self._size)
+        self.bad.add(bad)
         self.position += 1
         return batch
 
@@ -121,9 +140,20 @@ class _Stream(Iterator[tuple[Batch, Bad]]):
         return made
 
 
+def _train_elements(dataset: Dataset, seed: int) -> Any:
+    """Returns the endless sequence of training examples, shuffled and augmented."""
+    order, augmentation = np.random.SeedSequence(seed).generate_state(2)
+    numbers = _grain().MapDataset.range(len(dataset.examples))
+    endless = numbers.shuffle(seed=int(order)).repeat()
+    return endless.random_map(_TrainElement(dataset), seed=int(augmentation))
+
+
 @dataclasses.dataclass(frozen=True)
 class _TrainElement:
-    """Decodes and augments an example, or the next readable one in its place."""
+    """Decodes and augments an example, or the next readable one in its place.
+
+    Where too many in a row are bad it returns no fields: `BadExamples.add` then raises.
+    """
 
     dataset: Dataset
 
@@ -136,23 +166,27 @@ class _TrainElement:
                 return self.dataset.element(example, rng), tuple(bad.items())
             except BadExample as error:
                 bad[error.name] = error.why
-                _check_share(bad, size)
+            if too_many(len(bad), size):
+                return {}, tuple(bad.items())
         raise DataError(f"None of {size} training examples can be decoded.")
 
 
 @dataclasses.dataclass(frozen=True)
 class _EvalElement:
-    """Decodes an example; one that cannot be decoded ends the evaluation."""
+    """Decodes an example; of one that cannot be decoded there are no fields."""
 
     dataset: Dataset
+    strict: bool  # raises an error instead
 
     def __call__(self, index: int) -> tuple[Fields, Bad]:
         try:
             return self.dataset.element(self.dataset.examples[index], None), ()
         except BadExample as error:
+            if not self.strict:
+                return {}, ((error.name, error.why),)
             raise DataError(
                 f"{error.name} {error.why}. A score needs every example of an "
-                "evaluation split: replace the file by an undamaged one."
+                "evaluation split; `python -m datasets.doctor` lists all that are bad."
             ) from error
 
 
@@ -165,6 +199,8 @@ class _Finish:
 
     def __call__(self, collated: tuple[Fields, Bad]) -> tuple[Batch, Bad]:
         fields, bad = collated
+        if not fields:
+            return {}, bad
         first = next(iter(fields.values()))
         real = len(first[0] if isinstance(first, tuple) else first)
         batch = self.dataset.finish(fields)
@@ -190,11 +226,10 @@ def _owned(value: Any) -> Any:
 
 
 def _collate(elements: Sequence[tuple[Fields, Bad]]) -> tuple[Fields, Bad]:
-    """Stacks the arrays of some elements and joins their lists of bad examples."""
-    names = elements[0][0]
-    fields = {
-        name: _stack([element[name] for element, _ in elements]) for name in names
-    }
+    """Stacks the arrays of the readable elements and joins the lists of bad ones."""
+    readable = [element for element, _ in elements if element]
+    names = readable[0] if readable else ()
+    fields = {name: _stack([element[name] for element in readable]) for name in names}
     return fields, tuple(row for _, bad in elements for row in bad)
 
 
@@ -262,15 +297,3 @@ def _mark_flags_as_parsed() -> None:
     flags: Any = importlib.import_module("absl.flags")
     if not flags.FLAGS.is_parsed():
         flags.FLAGS.mark_as_parsed()
-
-
-def _check_share(bad: dict[str, str], size: int) -> None:
-    """Raises a DataError where more than `BAD_SHARE` of `size` examples are bad."""
-    if len(bad) <= BAD_SHARE * size:
-        return
-    shown = "; ".join(f"{name} {why}" for name, why in list(bad.items())[:_MAX_SHOWN])
-    more = f"; and {len(bad) - _MAX_SHOWN} more" if len(bad) > _MAX_SHOWN else ""
-    raise DataError(
-        f"{len(bad)} of {size} training examples cannot be decoded, more than "
-        f"{BAD_SHARE:.1%} is too much: {shown}{more}. Replace these files."
-    )

@@ -1,15 +1,19 @@
 """One split of a workload's data, opened but not yet read."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
-from algorithmic_efficiency.errors import AlgoPerfError
+from algorithmic_efficiency.errors import AlgoPerfError, DataError
 
 Fields = dict[str, Any]  # name -> NumPy array or tuple of NumPy arrays
+Bad = Iterable[tuple[str, str]]  # (name, why) of examples that could not be decoded
+
+BAD_SHARE = 0.001  # of the training examples; more unreadable ones end the run
+_MAX_SHOWN = 3
 
 
 class Examples(Protocol):
@@ -23,7 +27,7 @@ class Examples(Protocol):
 class BadExample(AlgoPerfError):  # noqa: N818 - it is handled, not shown as an error
     """One example cannot be decoded: its name, and why.
 
-    Training goes on with the next example and counts this one; evaluation ends.
+    Training goes on without it and counts it in `BadExamples`; validation and test end.
     """
 
     def __init__(self, name: str, why: str) -> None:
@@ -33,6 +37,38 @@ class BadExample(AlgoPerfError):  # noqa: N818 - it is handled, not shown as an 
 
     def __str__(self) -> str:
         return f"{self.name}: {self.why}"
+
+
+class BadExamples(dict[str, str]):
+    """Name -> why, of the training examples of a run that cannot be decoded."""
+
+    def __init__(self, size: int) -> None:
+        """Starts without any; `size` is the number of all training examples."""
+        super().__init__()
+        self.size = size
+
+    def add(self, bad: Bad) -> None:
+        """Adds some.
+
+        Raises:
+          DataError: they are now more than `BAD_SHARE` of all.
+        """
+        self.update(bad)
+        if not too_many(len(self), self.size):
+            return
+        first = list(self.items())[:_MAX_SHOWN]
+        shown = "; ".join(f"{name} {why}" for name, why in first)
+        more = f"; and {len(self) - _MAX_SHOWN} more" if len(self) > _MAX_SHOWN else ""
+        raise DataError(
+            f"{len(self)} of {self.size} training examples cannot be decoded, more "
+            f"than {BAD_SHARE:.1%} is too much: {shown}{more}. `python -m "
+            "datasets.doctor` lists all of them; mend them."
+        )
+
+
+def too_many(bad: int, size: int) -> bool:
+    """Says whether `bad` of `size` training examples are too many to go on."""
+    return bad > BAD_SHARE * size
 
 
 @dataclasses.dataclass(frozen=True)

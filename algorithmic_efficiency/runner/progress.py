@@ -59,7 +59,12 @@ class ProgressLine:
         parts += [
             f"{key} {value:.4f}"
             for key, value in result.items()
-            if "/" in key and not key.endswith("num_examples")
+            if "/" in key and not key.endswith(("/num_examples", "/misfits"))
+        ]
+        parts += [
+            f"{key} {value:.0f}"
+            for key, value in result.items()
+            if key.endswith("/misfits") and value  # almost always 0
         ]
         if progress.diverged:
             parts.append(f"DIVERGED: {progress.diverged} is not finite")

@@ -61,7 +61,11 @@ class Recorder:
         clock.switch("logging")  # so that the time of this record is in it
         trainer = self._trainer
         meta = checkpoint.describe(
-            progress, clock, position=trainer.position, seed=trainer.seed
+            progress,
+            clock,
+            position=trainer.position,
+            seed=trainer.seed,
+            bad_examples=trainer.bad_examples,
         )
         checkpoint.save(
             self._folder, trainer.backend, trainer.state, meta, keep_all=self._keep_all

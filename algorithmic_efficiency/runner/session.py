@@ -10,7 +10,7 @@ from typing import Any
 
 from algorithmic_efficiency import registry, seeds, submission
 from algorithmic_efficiency.backends import base
-from algorithmic_efficiency.errors import StorageError, UsageError
+from algorithmic_efficiency.errors import DataError, StorageError, UsageError, UserError
 from algorithmic_efficiency.metrics import METRICS
 from algorithmic_efficiency.runner import checkpoint, curves, metadata, records, tuning
 from algorithmic_efficiency.runner.clock import Clock
@@ -100,7 +100,8 @@ class Session:
         recorder = self._recorder(trainer, line, progress)
         trainer.workload.attach_metrics_logger(recorder.logger)
         trainer.recorder = recorder
-        trainer.open_data(self.config.num_workers, position)
+        evals = not self.config.skip_evals
+        trainer.open_data(self.config.num_workers, position, evals=evals)
         self._write_start(trainer, progress, clock)
         clock.switch("other")
         try:
@@ -112,7 +113,8 @@ class Session:
             clock.switch("other")
         except BaseException as error:
             with contextlib.suppress(StorageError):
-                self._write_end(trainer, progress, clock, ("failed", _reason(error)))
+                end = ("failed", _reason(error))
+                self._write_end(trainer, progress, clock, end, _told(error))
             raise
         finally:
             line.close()
@@ -136,6 +138,7 @@ class Session:
                 "same seed, or without the flag."
             )
         trainer.state = state
+        trainer.workload.bad_examples.update(meta["bad_examples"])
         progress, seconds = checkpoint.restore(meta)
         progress.preemption_count += 1
         print(f"Resuming from {found[-1]}.", file=sys.stderr)
@@ -186,14 +189,19 @@ class Session:
         facts |= {"rng_seed": self.config.seed, **self._surroundings(trainer)}
         records.write_json(self.folder / f"meta_data_{count}.json", facts)
         run = self._describe(trainer, progress, clock)
-        run |= {"status": "running", "stop_reason": ""}
+        run |= {"status": "running", "stop_reason": "", "error": ""}
         records.write_json(self.folder / "run.json", run)
 
     def _write_end(
-        self, trainer: Trainer, progress: Progress, clock: Clock, end: tuple[str, str]
+        self,
+        trainer: Trainer,
+        progress: Progress,
+        clock: Clock,
+        end: tuple[str, str],
+        error: str = "",
     ) -> None:
         run = self._describe(trainer, progress, clock)
-        run |= {"status": end[0], "stop_reason": end[1]}
+        run |= {"status": end[0], "stop_reason": end[1], "error": error}
         records.write_json(self.folder / "run.json", run)
         if progress.evals:
             name = submission_name(self.config)
@@ -270,4 +278,10 @@ def _reason(error: BaseException) -> str:
         return "interrupted"
     if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
         return "out_of_memory"
-    return "failed"
+    return "bad_data" if isinstance(error, DataError) else "failed"
+
+
+def _told(error: BaseException) -> str:
+    if isinstance(error, UserError):
+        return str(error)
+    return f"{type(error).__name__}: {error}"

@@ -75,8 +75,15 @@ class Trainer:
         self.recorder: Recorder | None = None
         self.seconds_in = {"data_selection": 0.0, "update_params": 0.0}
 
-    def open_data(self, workers: int, start: int = 0) -> None:
-        """Starts the stream of training batches at position `start`."""
+    def open_data(self, workers: int, start: int = 0, *, evals: bool = True) -> None:
+        """Starts the stream of training batches at position `start`.
+
+        Raises:
+          DataError: a split that will be read, with `evals` those of the evaluation
+            too, is missing, incomplete or older than its data.
+        """
+        if evals:
+            self.workload.open_evaluation()
         self._batches = self.workload.train_queue(
             self.batch_size,
             seeds.integer(self.seed, "data"),
@@ -98,7 +105,7 @@ class Trainer:
     @property
     def bad_examples(self) -> Mapping[str, str]:
         """Names of training files that could not be read, and why."""
-        return dict(self._batches.bad) if self._batches is not None else {}
+        return dict(self.workload.bad_examples)
 
     def step(self, progress: Progress, train_state: Mapping[str, Any]) -> None:
         """Selects a batch and updates; returns when the device has finished."""

@@ -1,9 +1,12 @@
+import dataclasses
+
 import numpy as np
 import pytest
 from core_fakes import dataset, definition
 
 from algorithmic_efficiency import evaluation
-from algorithmic_efficiency.errors import EvaluationError
+from algorithmic_efficiency.data import BadExample, BadExamples
+from algorithmic_efficiency.errors import DataError, EvaluationError
 
 SIZES = {"eval_train": 23, "validation": 17, "test": 11}
 
@@ -84,3 +87,65 @@ def test_an_error_of_the_model_is_not_swallowed():
 
     with pytest.raises(RuntimeError, match="out of memory"):
         evaluate(definition(), 4, predict=predict)
+
+
+def broken(size, seed, numbers):
+    """Returns `dataset` with examples that cannot be decoded."""
+    whole = dataset(size, seed)
+
+    def element(number, random):
+        if number in numbers:
+            raise BadExample(f"image {number}", "is cut off")
+        return whole.element(whole.examples[number], random)
+
+    return dataclasses.replace(whole, examples=range(size), element=element)
+
+
+def evaluate_broken(numbers, bad, size=23):
+    def open_split(split):
+        seed = sorted(SIZES).index(split)
+        if split == "eval_train":
+            return broken(size, seed, numbers)
+        return dataset(SIZES[split], seed)
+
+    return evaluation.evaluate(definition(), open_split, logits, batch_size=4, bad=bad)
+
+
+def test_a_bad_training_example_is_left_out_and_named():
+    bad = BadExamples(2000)
+    got = evaluate_broken({3, 17}, bad)
+    assert bad == {"image 3": "is cut off", "image 17": "is cut off"}
+    assert got["train/num_examples"] == 21
+    kept = [k for k in range(23) if k not in (3, 17)]
+    examples = dataset(23, sorted(SIZES).index("eval_train")).examples
+    right = [examples[k]["inputs"].argmax() == examples[k]["targets"] for k in kept]
+    assert got["train/accuracy"] == pytest.approx(np.mean(right), rel=1e-12)
+    for name, value in expected().items():
+        if not name.startswith("train/"):
+            assert got[name] == pytest.approx(value, rel=1e-12), name
+
+
+def test_too_many_bad_training_examples_end_the_evaluation():
+    bad = BadExamples(2000)
+    bad.add([("image 1", "is not there")])  # known from the training
+    with pytest.raises(DataError, match="3 of 2000 .* image 1 is not there; image 3"):
+        evaluate_broken({3, 17}, bad)
+    assert len(bad) == 3
+    with pytest.raises(DataError, match="23 of 2000"):
+        evaluate_broken(set(range(23)), BadExamples(2000))
+
+
+def test_those_left_out_do_not_hide_one_that_is_missing():
+    with pytest.raises(EvaluationError, match="counted 21 examples and toy has 23"):
+        evaluate_broken({3}, BadExamples(2000), size=22)
+
+
+def test_a_bad_example_of_another_split_is_an_error():
+    def open_split(split):
+        numbers = {5} if split == "validation" else set()
+        return broken(SIZES[split], 0, numbers)
+
+    with pytest.raises(DataError, match="image 5 is cut off"):
+        evaluation.evaluate(
+            definition(), open_split, logits, batch_size=4, bad=BadExamples(2000)
+        )

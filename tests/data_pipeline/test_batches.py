@@ -12,45 +12,10 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+from pixels import numbers, take
 
-from algorithmic_efficiency.data import (
-    BadExample,
-    Dataset,
-    Subset,
-    eval_batches,
-    train_batches,
-)
+from algorithmic_efficiency.data import Dataset, Subset, eval_batches, train_batches
 from algorithmic_efficiency.errors import DataError
-
-
-@dataclasses.dataclass(frozen=True)
-class Pixels:
-    """An element of two fields; some numbers cannot be decoded."""
-
-    broken: tuple[int, ...] = ()
-
-    def __call__(self, number, rng):
-        if number in self.broken:
-            raise BadExample(f"image {number}", "is cut off")
-        pixels = np.full((2, 3), number, np.uint16)
-        if rng is not None:
-            pixels += rng.integers(0, 1000, pixels.shape, np.uint16) * 16
-        return {"inputs": pixels, "targets": np.asarray(number, np.int32)}
-
-
-def halve(batch):
-    return {**batch, "inputs": batch["inputs"].astype(np.float32) / 2}
-
-
-def numbers(size, broken=()):
-    return Dataset(range(size), Pixels(broken), halve)
-
-
-def take(stream, count):
-    try:
-        return [next(stream) for _ in range(count)]
-    finally:
-        stream.close()
 
 
 def assert_same(batches, expected):
@@ -169,39 +134,6 @@ def test_entries_may_be_tuples_of_arrays():
             for array, right in zip(batch[name], wanted[name], strict=True):
                 assert type(array) is np.ndarray and array.dtype == right.dtype
                 np.testing.assert_array_equal(array, right)
-
-
-def test_bad_example_is_replaced_by_the_next_readable_one():
-    stream = train_batches(numbers(3000, broken=(41, 42)), 1000, seed=0)
-    batches = take(stream, 3)
-    counts = Counter(np.concatenate([b["targets"] for b in batches]).tolist())
-    assert counts.pop(43) == 3
-    assert set(counts.values()) == {1} and len(counts) == 2997
-    assert stream.bad == {"image 41": "is cut off", "image 42": "is cut off"}
-
-
-@pytest.mark.parametrize("broken", [(1, 2, 500, 800), (7, 8, 9, 10)])
-def test_too_many_bad_examples_end_the_training(broken):
-    stream = train_batches(numbers(3000, broken=broken), 500, seed=0)
-    with pytest.raises(DataError, match=r"4 of 3000 .* 0\.1% .* image \d+ is cut off"):
-        take(stream, 6)
-
-
-class Nameless:
-    def __call__(self, number, rng):
-        raise BadExample("the same name", "is cut off")
-
-
-def test_examples_that_share_a_name_do_not_hide_that_none_is_readable():
-    stream = train_batches(Dataset(range(3000), Nameless(), halve), 10, seed=0)
-    with pytest.raises(DataError, match="None of 3000 training examples"):
-        take(stream, 1)
-
-
-def test_three_bad_of_3000_in_many_epochs_are_three():
-    stream = train_batches(numbers(3000, broken=(1, 2, 3)), 3000, seed=0)
-    take(stream, 3)
-    assert len(stream.bad) == 3
 
 
 def test_subset_is_fixed_by_its_seed():
