@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from algorithmic_efficiency.data.dataset import (
+    Bad,
     BadExample,
     BadExamples,
     Dataset,
@@ -27,7 +28,6 @@ from algorithmic_efficiency.data.dataset import (
 from algorithmic_efficiency.errors import DataError
 
 Batch = Fields
-Bad = tuple[tuple[str, str], ...]  # (name, why) of examples that could not be decoded
 
 _MAX_THREADS = 16
 _READY_BATCHES = 2  # finished and waiting, beside those in the making

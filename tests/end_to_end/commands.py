@@ -20,16 +20,17 @@ ROOT = registry.ROOT
 class Command:
     """Runs the command in a temporary experiment folder."""
 
-    def __init__(self, folder: Path, data: Folders) -> None:
+    def __init__(self, folder: Path, data: Folders, workload: str = NAME) -> None:
         self.folder = folder
         self.data = data
+        self.workload = workload
 
     def arguments(
         self, *flags: str, limits: tuple[Any, ...] = (60, 60, 2)
     ) -> list[str]:
         numbers = [str(limit) for limit in limits]
         shared = [f"--experiment_dir={self.folder}", f"--data_dir={self.data.data_dir}"]
-        shared += [f"--workload={NAME}", "--rng_seed=7"]
+        shared += [f"--workload={self.workload}", "--rng_seed=7"]
         return [sys.executable, str(RUNNER), *numbers, *shared, *flags]
 
     def environment(self) -> dict[str, str]:
@@ -47,7 +48,8 @@ class Command:
         )
 
     def trial(self, name: str, framework: str, trial: int = 1) -> Path:
-        return self.folder / name / f"{NAME}_{framework}" / f"trial_{trial}"
+        runs = f"{self.workload}_{framework}"
+        return self.folder / name / runs / f"trial_{trial}"
 
 
 def run_json(folder: Path) -> dict[str, Any]:

@@ -14,23 +14,24 @@ from algorithmic_efficiency.cli import main
 from algorithmic_efficiency.spec import Definition, Field
 
 SIZE = 16
+SMALL = {"width": 4, "stage_sizes": (1, 1)}  # images
+SMALL |= {"features": 16, "channels": 4, "lstm_layers": 1, "dense_layers": 1}  # speech
 
 
 def shrink(definition: Definition, changes: dict[str, Any]) -> Definition:
-    return dataclasses.replace(
-        definition,
-        model={**definition.model, "width": 4, "stage_sizes": (1, 1)},
-        fields={
+    small = {key: value for key, value in SMALL.items() if key in definition.model}
+    changes = {**changes, "model": {**definition.model, **small}}
+    if "image_size" in definition.data_arguments:
+        changes["fields"] = {
             **definition.fields,
             "inputs": Field((SIZE, SIZE, 3), "float32", "HWC"),
-        },
-        data_arguments={
+        }
+        changes["data_arguments"] = {
             **definition.data_arguments,
             "image_size": SIZE,
             "resize_size": SIZE,
-        },
-        **changes,
-    )
+        }
+    return dataclasses.replace(definition, **changes)
 
 
 def install(period: float, budget: float, target: float) -> None:
