@@ -8,7 +8,12 @@ from pathlib import Path
 from algorithmic_efficiency.data import Folders
 from algorithmic_efficiency.errors import DataError
 from workloads._librispeech import index, layout
-from workloads._librispeech.data import find_root, find_tokenizer
+from workloads._librispeech.data import (
+    advice_of,
+    find_root,
+    find_tokenizer,
+    tokenizer_advice,
+)
 from workloads._librispeech.reading import damage
 from workloads._librispeech.scale import FULL
 from workloads._librispeech.tokenizer import Tokenizer
@@ -29,21 +34,25 @@ def librispeech(folders: Folders, *, decode: bool) -> int:
     try:
         tokenizer.check()
     except DataError as error:
-        print(f"tokenizer: {error}")
+        print(f"tokenizer: {error} {tokenizer_advice(folders) or advice_of(folders)}")
         whole, decode = False, False
     for split, subsets in layout.SUBSETS.items():
         absent = [name for name in subsets if not (root / name).is_dir()]
         if absent:
             print(f"{split}: {', '.join(absent)} not found in {root}")
             whole = False
-        else:
-            whole = _split(root, split, tokenizer if decode else None) and whole
+            continue
+        try:
+            whole = _split(folders, split, tokenizer if decode else None) and whole
+        except DataError as error:
+            print(f"{split}: {error}")
+            whole = False
     return 0 if whole else 1
 
 
-def _split(root: Path, split: str, tokenizer: Tokenizer | None) -> bool:
+def _split(folders: Folders, split: str, tokenizer: Tokenizer | None) -> bool:
     """Prints what was found of one split; says whether all of it is as published."""
-    subsets = layout.SUBSETS[split]
+    root, subsets = find_root(folders.data_dir), layout.SUBSETS[split]
     rows = list(index.scan(root, subsets))
     found = len(rows), sum(row.fits for row in rows)
     expected = layout.UTTERANCES[split], FULL[f"num_{split}_examples"]
@@ -51,28 +60,12 @@ def _split(root: Path, split: str, tokenizer: Tokenizer | None) -> bool:
         f"{split}: {found[0]:,} of {expected[0]:,} utterances in {root}, of which "
         f"{found[1]:,} of {expected[1]:,} are short enough"
     )
-    faults = [*_index_faults(root, split, rows), *_faults(root, rows, tokenizer)]
+    faults = list(_faults(root, rows, tokenizer))
+    if fault := index.fault(index.path_of(root, split), subsets, rows):
+        faults.insert(0, f"{fault} {advice_of(folders)}")
     for fault in faults:
         print(f"  {fault}")
     return found == expected and not faults
-
-
-def _index_faults(root: Path, split: str, rows: list[index.Row]) -> Iterator[str]:
-    """Yields what is wrong with the index of a split."""
-    path = index.path_of(root, split)
-    try:
-        indexed = index.Indexed(path)
-    except DataError as error:
-        yield str(error)
-        return
-    kept = [row for row in rows if row.fits]
-    pairs = zip(indexed, kept, strict=False)
-    same = all(
-        utterance == (str(root / row.path), row.samples, row.transcript)
-        for utterance, row in pairs
-    )
-    if not same or len(indexed) != len(kept):
-        yield f"{path}: differs from the files; {index.AGAIN}"
 
 
 def _faults(

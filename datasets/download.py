@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import http
 import http.client
+import shutil
 import time
 import urllib.request
 from collections.abc import Iterator, Sequence
@@ -81,6 +82,46 @@ def find(archive: Archive, folders: Sequence[Path]) -> Path | None:
     return next((path for path in paths if path.is_file()), None)
 
 
+def announce(missing: Sequence[Archive], absent: Sequence[Archive], root: Path) -> None:
+    """Says what will be downloaded, having looked whether there is room for it.
+
+    FLAC files hardly become smaller in an archive, so each takes its size again when it
+    is unpacked; it is removed before the next one is downloaded.
+
+    Args:
+      missing: the archives that will be downloaded.
+      absent: those that will be unpacked, the missing ones included.
+      root: where to.
+
+    Raises:
+      StorageError: there is too little room.
+    """
+    if not missing:
+        return
+    largest = max(archive.size for archive in missing)
+    needed = sum(archive.size for archive in absent) + largest - _begun(root)
+    place = next(path for path in (root, *root.absolute().parents) if path.exists())
+    free = shutil.disk_usage(place).free
+    names = ", ".join(archive.file_name for archive in missing)
+    size = sum(archive.size for archive in missing)
+    print(
+        f"Downloading {names} from {URL}: {size / 1e9:,.1f} GB, which with what is "
+        f"unpacked take up to {needed / 1e9:,.1f} GB more in {root}.",
+        flush=True,
+    )
+    if free < needed:
+        raise StorageError(
+            f"{place} has {free / 1e9:,.1f} GB of free space, expected "
+            f"{needed / 1e9:,.1f} GB; choose another folder by --data_dir."
+        )
+
+
+def _begun(root: Path) -> int:
+    """Returns the bytes of what an attempt before this one began to write."""
+    partial = *root.glob(".*.partial/*/*/*"), *root.glob("archives/.*.partial")
+    return sum(path.stat().st_size for path in partial)
+
+
 def verify(archive: Archive, path: Path) -> None:
     """Compares a file with the published size and SHA-256 sum.
 
@@ -111,8 +152,7 @@ def download(archive: Archive, folder: Path) -> Path:
       DataError: the server cannot be reached, or what it gave has another sum.
       StorageError: the disk is full or the folder cannot be written.
     """
-    path = folder / archive.file_name
-    partial = folder / f".{archive.file_name}.partial"
+    path, partial = _paths(archive, folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         _fetch(archive, partial)
@@ -123,6 +163,25 @@ def download(archive: Archive, folder: Path) -> Path:
             f"{path} cannot be written: {error}. The same command goes on from here."
         ) from error
     return path
+
+
+def remove(archive: Archive, folder: Path) -> None:
+    """Removes what `download` left of an archive in its folder.
+
+    Raises:
+      StorageError: it cannot be removed.
+    """
+    for path in _paths(archive, folder):
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise StorageError(f"{path} cannot be removed: {error}.") from error
+
+
+def _paths(archive: Archive, folder: Path) -> tuple[Path, Path]:
+    """Returns where an archive lies in the end, and while it is downloaded."""
+    name = archive.file_name
+    return folder / name, folder / f".{name}.partial"
 
 
 def _verified(archive: Archive, partial: Path) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from algorithmic_efficiency.data import Folders
-from algorithmic_efficiency.errors import UserError
+from algorithmic_efficiency.errors import UsageError, UserError
 from datasets import check, check_speech, download, unpack
 from workloads._imagenet import mini
 from workloads._librispeech import layout
@@ -41,10 +41,18 @@ def _parser() -> argparse.ArgumentParser:
     drawn.set_defaults(run=_mini)
     full = commands.add_parser("imagenet", help="unpack and count ImageNet")
     full.set_defaults(run=_imagenet)
-    speech = commands.add_parser("librispeech", help="download and index LibriSpeech")
+    speech = commands.add_parser(
+        "librispeech",
+        help="download LibriSpeech (61 GB), index it, repair what was set up",
+    )
     speech.set_defaults(run=_librispeech)
     for command in (drawn, full, speech):
-        command.add_argument("--data_dir", type=folder, default=folder("~/data"))
+        command.add_argument(
+            "--data_dir",
+            type=folder,
+            default=folder("~/data"),
+            help="where all data lie; ~/data by default",
+        )
     add = full.add_argument
     add("--imagenet_v2_data_dir", type=folder, help="where else ImageNet-v2 may lie")
     add("--train_tar", type=folder, help="ILSVRC2012_img_train.tar")
@@ -57,7 +65,8 @@ def _parser() -> argparse.ArgumentParser:
         type=folder,
         action="append",
         default=[],
-        help="a folder with train-clean-100.tar.gz and the like; may be given again",
+        help="a folder with train-clean-100.tar.gz and the like; may be given again; "
+        "archives that lie in none are downloaded",
     )
     return parser
 
@@ -88,28 +97,34 @@ def _imagenet(arguments: argparse.Namespace) -> int:
 
 
 def _librispeech(arguments: argparse.Namespace) -> int:
-    """Completes what is missing, then shows what was found."""
+    """Completes what is missing, mends what is damaged, then shows what was found."""
+    for given in arguments.archives:
+        if not given.is_dir():
+            raise UsageError(
+                f"--archives={given} is no folder; expected one with "
+                f"{download.ARCHIVES[0].file_name} and the like."
+            )
     root = find_root(arguments.data_dir)
-    for archive in download.ARCHIVES:
-        if not (root / archive.subset).is_dir():
-            _unpack_speech(archive, root, arguments.archives)
+    own = root / "archives"
+    found = {a: download.find(a, [*arguments.archives, own]) for a in download.ARCHIVES}
+    absent = [a for a in download.ARCHIVES if not (root / a.subset).is_dir()]
+    download.announce([a for a in absent if found[a] is None], absent, root)
+    for archive, path in found.items():
+        if archive in absent:
+            _unpack_speech(archive, path, root)
+        if own.resolve() not in map(Path.resolve, arguments.archives):
+            download.remove(archive, own)
     layout.complete(root, layout.SUBSETS, layout.VOCABULARY_SIZE)
     return check_speech.librispeech(Folders(arguments.data_dir), decode=False)
 
 
-def _unpack_speech(
-    archive: download.Archive, root: Path, given: Sequence[Path]
-) -> None:
-    """Unpacks a subset from a given archive, or downloads it and removes it after."""
-    own = root / "archives"
-    path = download.find(archive, [*given, own])
+def _unpack_speech(archive: download.Archive, path: Path | None, root: Path) -> None:
+    """Unpacks a subset from an archive that is there, or downloads it."""
     if path is None:
-        path = download.download(archive, own)
+        path = download.download(archive, root / "archives")
     else:
         download.verify(archive, path)
     unpack.speech(path, root / archive.subset)
-    if path.parent == own and own not in given:
-        path.unlink()
 
 
 if __name__ == "__main__":

@@ -11,8 +11,9 @@ import soundfile
 
 from algorithmic_efficiency.data import Folders
 from algorithmic_efficiency.spec import Definition, Field
-from datasets import check_speech
+from datasets import check_speech, setup
 from workloads._librispeech import layout, scale
+from workloads._librispeech.data import open_split
 from workloads.imagenet_resnet.workload import BASE
 
 SENTENCE = "IT'S MY FAMOUS RED BOX AND HE JUMPED QUIETLY BEYOND THE ZOO WALK"
@@ -116,3 +117,22 @@ def archive(subset) -> bytes:
             info.size = len(data)
             tar.addfile(info, io.BytesIO(data))
     return buffer.getvalue()
+
+
+def run_setup(tmp_path, *options):
+    """Sets LibriSpeech up in `<tmp_path>/data`."""
+    return setup.main(["librispeech", f"--data_dir={tmp_path / 'data'}", *options])
+
+
+def assert_complete(root):
+    """Compares every unpacked file with the original, and finds no other."""
+    expected = {
+        path: data for subset in CHAPTERS for path, data in files(subset).items()
+    }
+    found = {str(p.relative_to(root)) for p in root.rglob("*") if p.is_file()}
+    indexes = {f"index/{split}.tsv" for split in COUNTS}
+    assert found == expected.keys() | indexes | {"tokenizer.model"}
+    assert all((root / path).read_bytes() == data for path, data in expected.items())
+    for split, count in COUNTS.items():
+        dataset = open_split(definition(), Folders(root.parent), split)
+        assert len(dataset.examples) == count

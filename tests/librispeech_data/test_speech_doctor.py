@@ -1,5 +1,7 @@
 """`datasets.doctor librispeech`: what is missing, broken or changed, by name."""
 
+import os
+
 import pytest
 from corpora import COUNTS, flac, make_corpus, publish, spoken
 
@@ -55,8 +57,9 @@ def test_every_fault_is_named(root, capsys):
     assert status == 1
     assert found[2:] == [
         counted(root, "test", 5, 5),
-        f"  {root}/index/test.tsv: differs from the files; `python -m datasets.setup "
-        "librispeech` writes it anew.",
+        f"  The index {root}/index/test.tsv differs from the files. `python -m datasets"
+        f".setup librispeech --data_dir={root.parent}` mends it or says what is "
+        "missing.",
         f"  {names[0]}: is empty",
         f"  {names[1]}: does not have the MD5 sum that its header says",
         f"  {names[2]}: is not there",
@@ -95,3 +98,54 @@ def test_missing_tokenizer_is_named(root, capsys):
 def test_fewer_than_published_is_a_fault(root, capsys, monkeypatch):
     monkeypatch.setattr(layout, "UTTERANCES", {**COUNTS, "train": 17})
     assert examine(root, capsys)[0] == 1
+
+
+def test_data_newer_than_their_index_are_a_fault(root, capsys):
+    """A run refuses them, whatever they hold."""
+    later = (root / "index" / "test.tsv").stat().st_mtime + 5
+    os.utime(root / CHAPTER, (later, later))
+    status, found = examine(root, capsys)
+    assert status == 1
+    words = (
+        f"  The index {root}/index/test.tsv is older than the data in {root}/{CHAPTER}"
+    )
+    assert found[3].startswith(words) and len(found) == 4
+
+
+def test_split_that_cannot_be_listed_does_not_hide_the_others(root, capsys):
+    (root / "dev-clean" / "84").rename(root / "elsewhere")
+    (root / CHAPTER / "61-70-0000.flac").write_bytes(b"")
+    status, found = examine(root, capsys)
+    assert status == 1
+    assert found[1].startswith(
+        f"validation: The folder {root}/dev-clean has no chapters"
+    )
+    assert found[-1] == f"  {root}/{CHAPTER}/61-70-0000.flac: is empty"
+
+
+def test_transcript_that_is_not_utf8_is_one_fault(root, capsys):
+    path = root / CHAPTER / "61-70.trans.txt"
+    lines = path.read_bytes().splitlines()
+    lines[1] = "61-70-0001 THE BOX FÜR ME".encode("latin-1")
+    path.write_bytes(b"\n".join(lines))
+    status, found = examine(root, capsys)
+    assert status == 1
+    sound = root / CHAPTER / "61-70-0001.flac"
+    assert found[4:] == [f"  {sound}: has bytes that are not UTF-8 in {path}"]
+
+
+def test_transcripts_in_utf16_are_none(root, capsys):
+    path = root / CHAPTER / "61-70.trans.txt"
+    path.write_text(path.read_text(), encoding="utf-16")
+    status, found = examine(root, capsys)
+    assert status == 1
+    sounds = [root / CHAPTER / f"61-70-{k:04d}.flac" for k in range(5)]
+    assert found[4:] == [f"  {sound}: has no transcript beside it" for sound in sounds]
+
+
+def test_what_macos_adds_is_no_utterance(root, capsys):
+    times = {path: path.stat().st_mtime_ns for path in root.rglob("*")}
+    (root / CHAPTER / "._61-70-0000.flac").write_bytes(b"Mac OS X")
+    for path, time in times.items():
+        os.utime(path, ns=(time, time))
+    assert examine(root, capsys)[0] == 0

@@ -1,81 +1,28 @@
-"""`datasets.setup librispeech`: from archives to splits, through kills and bad nets."""
+"""`datasets.setup librispeech`: from archives to splits, through a kill."""
 
-import hashlib
 import io
-import signal
-import subprocess
-import sys
 import tarfile
-import time
 from pathlib import Path
 
-import archive_server
 import pytest
 from corpora import (
-    CHAPTERS,
     COUNTS,
     VOCABULARY_SIZE,
-    archive,
+    assert_complete,
     definition,
     files,
     make_corpus,
     names,
-    publish,
     spoken,
 )
+from corpora import run_setup as run
 
 from algorithmic_efficiency.data import Folders
-from datasets import download, setup
+from datasets import setup
 from workloads._librispeech import index, layout
-from workloads._librispeech.data import missing, open_split
+from workloads._librispeech.data import missing
 
-ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture(autouse=True)
-def small(monkeypatch):
-    """Makes the published numbers those of the small corpus."""
-    rows = [
-        download.Archive(name, len(data), hashlib.sha256(data).hexdigest())
-        for name, data in ((name, archive(name)) for name in CHAPTERS)
-    ]
-    monkeypatch.setattr(download, "ARCHIVES", rows)
-    monkeypatch.setattr(download, "WAIT_SECONDS", 0.01)
-    publish(monkeypatch)
-
-
-@pytest.fixture
-def archives(tmp_path):
-    folder = tmp_path / "archives"
-    folder.mkdir()
-    for subset in CHAPTERS:
-        (folder / f"{subset}.tar.gz").write_bytes(archive(subset))
-    return folder
-
-
-@pytest.fixture
-def server():
-    content = {f"{subset}.tar.gz": archive(subset) for subset in CHAPTERS}
-    with archive_server.running(content) as server:
-        yield server
-
-
-def run(tmp_path, *options):
-    return setup.main(["librispeech", f"--data_dir={tmp_path / 'data'}", *options])
-
-
-def assert_complete(root):
-    """Compares every unpacked file with the original, and finds no other."""
-    expected = {
-        path: data for subset in CHAPTERS for path, data in files(subset).items()
-    }
-    found = {str(p.relative_to(root)) for p in root.rglob("*") if p.is_file()}
-    indexes = {f"index/{split}.tsv" for split in COUNTS}
-    assert found == expected.keys() | indexes | {"tokenizer.model"}
-    assert all((root / path).read_bytes() == data for path, data in expected.items())
-    for split, count in COUNTS.items():
-        dataset = open_split(definition(), Folders(root.parent), split)
-        assert len(dataset.examples) == count
+pytestmark = pytest.mark.usefixtures("small_archives")
 
 
 def test_archives_become_splits(tmp_path, archives, capsys):
@@ -186,89 +133,6 @@ def test_only_utterances_leave_an_archive(tmp_path):
     found = [p for p in tmp_path.rglob("*") if not p.is_dir()]
     wanted = tmp_path / "data" / "dev-clean" / "84" / "121" / "84-121-0000.flac"
     assert sorted(found) == [tmp_path / "a.tar.gz", wanted]
-
-
-@pytest.mark.parametrize("knows_ranges", [True, False])
-def test_downloads_go_on_where_the_net_failed(
-    tmp_path, server, monkeypatch, knows_ranges
-):
-    monkeypatch.setattr(download, "URL", server.url)
-    name = "dev-clean.tar.gz"
-    size = len(server.files[name])
-    server.knows_ranges = knows_ranges
-    partial = tmp_path / f".{name}.partial"
-    partial.write_bytes(server.files[name][:2_000])
-    row = next(row for row in download.ARCHIVES if row.file_name == name)
-    if knows_ranges:
-        server.cut_after = 5_000
-    path = download.download(row, tmp_path)
-    assert path.read_bytes() == server.files[name]
-    assert not partial.exists()
-    starts = [*range(2_000, size, 5_000)] if knows_ranges else [2_000]
-    assert server.starts[name] == starts
-
-
-def test_downloaded_archives_are_unpacked_and_removed(tmp_path, server, monkeypatch):
-    monkeypatch.setattr(download, "URL", server.url)
-    root = tmp_path / "data" / "LibriSpeech"
-    (root / "archives").mkdir(parents=True)
-    already = root / "archives" / "dev-other.tar.gz"  # killed before it was unpacked
-    already.write_bytes(server.files[already.name])
-    assert run(tmp_path) == 0
-    assert_complete(root)
-    assert server.starts == {f"{s}.tar.gz": [0] for s in CHAPTERS if s != "dev-other"}
-
-
-def test_server_without_the_file_is_one_sentence(tmp_path, server, monkeypatch, capsys):
-    monkeypatch.setattr(download, "URL", server.url)
-    del server.files["train-clean-100.tar.gz"]
-    assert run(tmp_path) == 2
-    error = capsys.readouterr().err.splitlines()[-1]
-    assert error.startswith(f"{server.url}/train-clean-100.tar.gz cannot be downloaded")
-    assert "404" in error and "--archives" in error
-    assert len(server.starts["train-clean-100.tar.gz"]) == download.ATTEMPTS
-
-
-def test_download_with_another_sum_is_not_kept(tmp_path, server, monkeypatch, capsys):
-    monkeypatch.setattr(download, "URL", server.url)
-    name = "train-clean-100.tar.gz"
-    right = server.files[name]
-    server.files[name] = right[:-3] + b"xyz"
-    assert run(tmp_path) == 2
-    assert "SHA-256 sum differs" in capsys.readouterr().err
-    server.files[name] = right
-    assert run(tmp_path) == 0
-    assert_complete(tmp_path / "data" / "LibriSpeech")
-
-
-KILLED = """
-from pathlib import Path
-from datasets import download
-download.URL = "{url}"
-download.download(download.Archive("dev-clean", {size}, "{sha256}"), Path("{folder}"))
-"""
-
-
-def test_killed_download_goes_on(tmp_path, server, monkeypatch):
-    monkeypatch.setattr(download, "URL", server.url)
-    name, server.pause = "dev-clean.tar.gz", 0.05
-    (row,) = (row for row in download.ARCHIVES if row.file_name == name)
-    code = KILLED.format(url=server.url, folder=tmp_path, **vars(row))
-    process = subprocess.Popen(
-        [sys.executable, "-c", code], cwd=ROOT, stderr=subprocess.DEVNULL
-    )
-    partial = tmp_path / f".{name}.partial"
-    deadline = time.monotonic() + 60
-    while not partial.exists() or partial.stat().st_size < 10_000:
-        assert time.monotonic() < deadline and process.poll() is None
-        time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    server.pause = 0.0
-    assert not (tmp_path / name).exists()
-    had = partial.stat().st_size
-    assert download.download(row, tmp_path).read_bytes() == server.files[name]
-    assert server.starts[name] == [0, had]
 
 
 def test_stale_index_is_written_anew(tmp_path):

@@ -1,5 +1,7 @@
 """Finds and opens the splits of a speech workload, at full and at mini scale."""
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
 from algorithmic_efficiency.data import Dataset, Examples, Folders, Subset
@@ -48,17 +50,15 @@ def open_split(definition: Definition, folders: Folders, split: str) -> Dataset:
     arguments = definition.data_arguments
     if arguments["source"] == "mini":
         root, subsets = mini.prepare(folders.data_dir), mini.SUBSETS
+        advice = f"Remove the folder {root}; the next run unpacks it anew."
     else:
         root, subsets = find_root(folders.data_dir), layout.SUBSETS
-    part = "train" if split == "eval_train" else split
-    examples: Examples = _indexed(definition, root, subsets, part)
-    if split == "eval_train":
-        count = definition.num_eval_train_examples
-        examples = Subset(examples, count, EVAL_TRAIN_SEED)
-    if split != "train":
-        examples = index.ByLength(examples)
+        advice = advice_of(folders)
+    with _advised(advice):
+        examples = _indexed(definition, root, subsets, split)
     tokenizer = Tokenizer(find_tokenizer(folders, root), arguments["vocabulary_size"])
-    tokenizer.check()
+    with _advised(tokenizer_advice(folders) or advice):
+        tokenizer.check()
     sizes = (definition.fields[name][0].shape[0] for name in ("inputs", "targets"))
     element = Element(tokenizer, *sizes)
     return Dataset(examples, element, Finish(arguments["buckets"]), tokenizer.decode)
@@ -69,23 +69,47 @@ def find_tokenizer(folders: Folders, root: Path) -> Path:
     return folders.librispeech_tokenizer_vocab_path or root / layout.TOKENIZER
 
 
+def advice_of(folders: Folders) -> str:
+    """Returns what to do about a fault of the full data."""
+    command = f"python -m datasets.setup librispeech --data_dir={folders.data_dir}"
+    return f"`{command}` mends it or says what is missing."
+
+
+def tokenizer_advice(folders: Folders) -> str:
+    """Returns what to do about a tokenizer that was asked for; '' where none was."""
+    if folders.librispeech_tokenizer_vocab_path is None:
+        return ""
+    return "Name another one by --librispeech_tokenizer_vocab_path, or none."
+
+
+@contextlib.contextmanager
+def _advised(advice: str) -> Iterator[None]:
+    """Adds to an error about data what to do."""
+    try:
+        yield
+    except DataError as error:
+        raise DataError(f"{error} {advice}") from error
+
+
 def _indexed(
     definition: Definition, root: Path, subsets: layout.Subsets, split: str
-) -> index.Indexed:
-    """Opens the index of a split; it must be newer than the data, and complete."""
-    path = index.path_of(root, split)
+) -> Examples:
+    """Returns the utterances of a split; the index must be up to date and complete."""
+    part = "train" if split == "eval_train" else split
+    path = index.path_of(root, part)
     examples = index.Indexed(path)
-    changed = index.stale(root, subsets[split], path)
-    if changed is not None:
-        raise DataError(
-            f"The index {path} is older than the data in {changed}; {index.AGAIN}"
-        )
-    expected = getattr(definition, f"num_{split}_examples")
+    if changed := index.stale(path, subsets[part]):
+        raise DataError(changed)
+    expected = getattr(definition, f"num_{part}_examples")
     found = len(examples)
     if not found - examples.unknown <= expected <= found:
         raise DataError(
-            f"The {split} split of {definition.name} in {root} has {found} utterances, "
-            f"expected {expected}; a score on other data would not be one. `python -m "
-            "datasets.doctor librispeech` says what is missing or broken."
+            f"The {part} split of {definition.name} in {root} has {found} utterances, "
+            f"expected {expected}; a score on other data would not be one."
         )
-    return examples
+    if split == "train":
+        return examples
+    if split == "eval_train":
+        count = definition.num_eval_train_examples
+        return index.ByLength(Subset(examples, count, EVAL_TRAIN_SEED))
+    return index.ByLength(examples)

@@ -10,6 +10,7 @@ import dataclasses
 import functools
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -25,7 +26,8 @@ from workloads._librispeech.reading import Utterance, header
 MAX_SAMPLES = 320_000  # 20 seconds; longer utterances are left out
 MAX_CHARACTERS = 256  # likewise, of the transcript
 FORMAT = 1
-AGAIN = "`python -m datasets.setup librispeech` writes it anew."
+_NAME = re.compile(r"[\w-]{1,99}")  # of an utterance; other lines are no transcripts
+_UNDECODABLE = "\N{REPLACEMENT CHARACTER}"  # stands for bytes that are not UTF-8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,22 +70,28 @@ class Indexed:
             facts = json.loads(self._data[: self._starts[0]].tobytes())
             whole = facts["format"] == FORMAT and facts["rows"] == len(self)
         except (OSError, ValueError, TypeError, KeyError, IndexError) as error:
-            raise DataError(
-                f"The index {path} cannot be read: {error}. {AGAIN}"
-            ) from error
+            raise DataError(f"The index {path} cannot be read: {error}.") from error
         if not whole:
-            raise DataError(
-                f"The index {path} is not whole or of this version. {AGAIN}"
-            )
+            raise DataError(f"The index {path} is not whole or of this version.")
         self.unknown = int(facts["unknown"])  # rows that might not fit, if known
 
     def __len__(self) -> int:
         return len(self._starts) - 1
 
     def __getitem__(self, index: int) -> Utterance:
+        """Returns an utterance.
+
+        Raises:
+          DataError: its line is damaged.
+        """
         line = self._data[self._starts[index] : self._starts[index + 1] - 1]
-        _, path, samples, transcript = line.tobytes().decode().split("\t")
-        return Utterance(str(self._root / path), int(samples), transcript)
+        try:
+            _, path, samples, transcript = line.tobytes().decode().split("\t")
+            return Utterance(str(self._root / path), int(samples), transcript)
+        except ValueError as error:
+            raise DataError(
+                f"The index {self._path} is damaged in line {index + 2}."
+            ) from error
 
     def __getstate__(self) -> dict[str, Any]:
         """Leaves the file behind, so that worker processes map it themselves."""
@@ -130,13 +138,11 @@ def write(path: Path, rows: Iterable[Row]) -> None:
     unknown = sum(not (row.samples and row.transcript) for row in kept)
     facts = {"format": FORMAT, "rows": len(kept), "unknown": unknown}
     lines = (f"{r.name}\t{r.path}\t{r.samples}\t{r.transcript}\n" for r in kept)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with (
-        atomic(path, "The same command goes on from here.") as temporary,
-        temporary.open("w", encoding="utf-8", newline="\n") as file,
-    ):
-        file.write(json.dumps(facts) + "\n")
-        file.writelines(lines)
+    with atomic(path, "The same command goes on from here.") as temporary:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("w", encoding="utf-8", newline="\n") as file:
+            file.write(json.dumps(facts) + "\n")
+            file.writelines(lines)
 
 
 def scan(root: Path, subsets: Sequence[str]) -> Iterator[Row]:
@@ -153,16 +159,43 @@ def scan(root: Path, subsets: Sequence[str]) -> Iterator[Row]:
             yield from rows
 
 
-def stale(root: Path, subsets: Sequence[str], path: Path) -> Path | None:
-    """Returns a folder that was changed after the index was written, or None."""
-    written = path.stat().st_mtime
+def fault(path: Path, subsets: Sequence[str], rows: Iterable[Row]) -> str:
+    """Says what is wrong with an index, where `scan` finds these rows; '' if nothing.
+
+    Raises:
+      DataError: a folder of the data cannot be listed or holds no chapters.
+    """
+    root = path.parent.parent
+    wanted = [
+        Utterance(str(root / row.path), row.samples, row.transcript)
+        for row in rows
+        if row.fits
+    ]
+    try:
+        indexed = Indexed(path)
+        found = [indexed[k] for k in range(len(indexed))]
+    except DataError as error:
+        return str(error)
+    if found != wanted:
+        return f"The index {path} differs from the files."
+    return stale(path, subsets)
+
+
+def stale(path: Path, subsets: Sequence[str]) -> str:
+    """Says which folder or transcript is newer than the index; '' where none is.
+
+    Raises:
+      DataError: a folder of the data cannot be listed or holds no chapters.
+    """
+    root, written = path.parent.parent, path.stat().st_mtime
     for subset in subsets:
         inner = chapters(root / subset)
         speakers = dict.fromkeys(chapter.parent for chapter in inner)
-        for folder in (root / subset, *speakers, *inner):
-            if folder.stat().st_mtime > written:
-                return folder
-    return None
+        texts = filter(Path.exists, map(transcripts_of, inner))
+        for part in (root / subset, *speakers, *inner, *texts):
+            if part.stat().st_mtime > written:
+                return f"The index {path} is older than the data in {part}."
+    return ""
 
 
 def chapters(subset: Path) -> list[Path]:
@@ -174,7 +207,8 @@ def chapters(subset: Path) -> list[Path]:
         raise DataError(f"The folder {subset} cannot be read: {error}.") from error
     if not found:
         raise DataError(
-            f"The folder {subset} has no chapters; expected <speaker>/<chapter>/*.flac."
+            f"The folder {subset} has no chapters, expected <speaker>/<chapter>/*."
+            "flac; remove it where it is empty."
         )
     return sorted(found, key=lambda path: (_number(path.parent), _number(path)))
 
@@ -187,7 +221,7 @@ def _number(folder: Path) -> tuple[int, str]:
 def _chapter(root: Path, folder: Path) -> Iterator[Row]:
     """Yields the utterances of a chapter by name."""
     transcripts = read_transcripts(folder)
-    sounds = {path.stem for path in folder.glob("*.flac")}
+    sounds = {path.stem for path in folder.glob("[!.]*.flac")}  # not macOS's "._*"
     for name in sorted(sounds | transcripts.keys()):
         path = folder / f"{name}.flac"
         transcript, size, why = transcripts.get(name, ""), 0, ""
@@ -197,21 +231,35 @@ def _chapter(root: Path, folder: Path) -> Iterator[Row]:
             why = error.why
         if not transcript:
             why = why or "has no transcript beside it"
+        elif not legible(transcript):
+            why = why or f"has bytes that are not UTF-8 in {transcripts_of(folder)}"
         yield Row(name, str(path.relative_to(root)), size, transcript, why)
+
+
+def transcripts_of(folder: Path) -> Path:
+    """Returns where the transcripts of a chapter should lie."""
+    return folder / f"{folder.parent.name}-{folder.name}.trans.txt"
 
 
 def read_transcripts(folder: Path) -> dict[str, str]:
     """Returns name -> transcript of a chapter; empty where its file is missing.
 
     Raises:
-      DataError: the file is not text.
+      DataError: the file cannot be read.
     """
-    path = folder / f"{folder.parent.name}-{folder.name}.trans.txt"
+    path = transcripts_of(folder)
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     except FileNotFoundError:
         return {}
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
         raise DataError(f"{path} cannot be read: {error}.") from error
     pairs = (line.partition(" ")[::2] for line in lines)
-    return {name: " ".join(text.split()) for name, text in pairs if name}
+    return {
+        name: " ".join(text.split()) for name, text in pairs if _NAME.fullmatch(name)
+    }
+
+
+def legible(transcript: str) -> bool:
+    """Says whether all bytes of a transcript were UTF-8."""
+    return _UNDECODABLE not in transcript

@@ -7,6 +7,7 @@ A root has the official layout, `<subset>/<speaker>/<chapter>/<utterance>.flac` 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from algorithmic_efficiency.errors import DataError
 from workloads._librispeech import index, tokenizer
 
 TOKENIZER = "tokenizer.model"
@@ -23,9 +24,9 @@ VOCABULARY_SIZE = 1_024
 
 
 def complete(root: Path, subsets: Subsets, vocabulary_size: int) -> None:
-    """Trains the tokenizer and writes the indexes, where they are missing or stale.
+    """Writes the indexes and trains the tokenizer, where a run would refuse them.
 
-    The tokenizer learns from the first training subset.
+    The tokenizer learns from the first training subset. What is right is not touched.
 
     Raises:
       DataError: a subset is missing or unreadable.
@@ -33,9 +34,12 @@ def complete(root: Path, subsets: Subsets, vocabulary_size: int) -> None:
     """
     for split, names in subsets.items():
         path = index.path_of(root, split)
-        if not path.exists() or index.stale(root, names, path):
-            index.write(path, index.scan(root, names))
-    if not (root / TOKENIZER).exists():
+        rows = list(index.scan(root, names))
+        if index.fault(path, names, rows):
+            index.write(path, rows)
+    try:
+        tokenizer.Tokenizer(root / TOKENIZER, vocabulary_size).check()
+    except DataError:
         texts = _transcripts(root / subsets["train"][0])
         tokenizer.train(texts, root / TOKENIZER, vocabulary_size)
 
@@ -44,4 +48,4 @@ def _transcripts(subset: Path) -> Iterator[str]:
     """Yields the transcripts of a subset, long ones too, in the order of the names."""
     for chapter in index.chapters(subset):
         rows = index.read_transcripts(chapter)
-        yield from (rows[name] for name in sorted(rows))
+        yield from filter(index.legible, (rows[name] for name in sorted(rows)))

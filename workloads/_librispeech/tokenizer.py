@@ -70,13 +70,11 @@ class Tokenizer:
             processor = sentencepiece.SentencePieceProcessor(model_proto=data)
         except OSError as error:
             raise DataError(
-                f"The tokenizer {self.path} cannot be read: {error.strerror}. `python "
-                "-m datasets.setup librispeech` trains one."
+                f"The tokenizer {self.path} cannot be read: {error.strerror}."
             ) from error
         except RuntimeError as error:
             raise DataError(
-                f"{self.path} is not a SentencePiece model, which --librispeech_"
-                "tokenizer_vocab_path should name."
+                f"The tokenizer {self.path} is not a SentencePiece model."
             ) from error
         return processor
 
