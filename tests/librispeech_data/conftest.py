@@ -1,24 +1,36 @@
-"""Archives of the small corpus, in a folder and on a server."""
+"""The small corpus, and its archives in a folder and on a server."""
 
 import hashlib
 
 import archive_server
 import pytest
-from corpora import CHAPTERS, archive, publish
+from corpora import CHAPTERS, archive, make_corpus, publish
 
 from datasets import download
 
 
 @pytest.fixture
-def small_archives(monkeypatch):
-    """Makes the published numbers those of the small corpus."""
+def root(tmp_path):
+    """The corpus, set up; `--data_dir` is the folder above."""
+    make_corpus(tmp_path / "LibriSpeech")
+    return tmp_path / "LibriSpeech"
+
+
+@pytest.fixture
+def published(monkeypatch):
+    """Makes the published numbers those of the corpus."""
+    publish(monkeypatch)
+
+
+@pytest.fixture
+def small_archives(monkeypatch, published):
+    """Makes the published archives those of the corpus."""
     rows = [
         download.Archive(name, len(data), hashlib.sha256(data).hexdigest())
         for name, data in ((name, archive(name)) for name in CHAPTERS)
     ]
     monkeypatch.setattr(download, "ARCHIVES", rows)
     monkeypatch.setattr(download, "WAIT_SECONDS", 0.01)
-    publish(monkeypatch)
 
 
 @pytest.fixture

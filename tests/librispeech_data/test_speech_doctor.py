@@ -3,23 +3,13 @@
 import os
 
 import pytest
-from corpora import COUNTS, flac, make_corpus, publish, spoken
+from corpora import COUNTS, flac, spoken
 
 from datasets import doctor
 from workloads._librispeech import layout
 
 CHAPTER = "test-clean/61/70"
-
-
-@pytest.fixture(autouse=True)
-def small(monkeypatch):
-    publish(monkeypatch)
-
-
-@pytest.fixture
-def root(tmp_path):
-    make_corpus(tmp_path / "LibriSpeech")
-    return tmp_path / "LibriSpeech"
+pytestmark = pytest.mark.usefixtures("published")
 
 
 def examine(root, capsys):

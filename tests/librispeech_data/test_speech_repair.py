@@ -4,7 +4,7 @@ import os
 import shutil
 
 import pytest
-from corpora import COUNTS, definition, make_corpus, publish, spoken
+from corpora import COUNTS, definition, spoken
 
 from algorithmic_efficiency.data import Folders, eval_batches
 from algorithmic_efficiency.errors import DataError
@@ -13,17 +13,7 @@ from workloads._librispeech import index, layout, mini, scale
 from workloads._librispeech.data import open_split
 
 CHAPTER = "test-clean/61/70"
-
-
-@pytest.fixture(autouse=True)
-def small(monkeypatch):
-    publish(monkeypatch)
-
-
-@pytest.fixture
-def root(tmp_path):
-    make_corpus(tmp_path / "LibriSpeech")
-    return tmp_path / "LibriSpeech"
+pytestmark = pytest.mark.usefixtures("published")
 
 
 def replace(path, data):
