@@ -53,7 +53,7 @@ MINI_CHANGES = {
         "time_masks": 4,
         "frequency_masks": 1,
     },
-    "step_hint": 800,
+    "step_hint": 1_100,
 }
 
 FULL = variants(
