@@ -1,7 +1,8 @@
 """Why a target was missed: from the run record, otherwise from the shape of the curve.
 
 missing, unreadable       no evaluations that could be used
-out of memory, crashed    the run record says so
+out of memory, bad data,
+crashed                   the run record says so
 running, stopped early    the run ended well before its budget
 diverged                  the last value is not finite, or most progress was lost
 too slow                  at its last speed one more budget would have been enough
@@ -22,6 +23,7 @@ LOST_SHARE = 0.5  # diverged: less than half of the best progress is left at the
 TAIL = 2.0 / 3.0  # the last third of a run tells its final speed
 RECORDED = {
     "out_of_memory": "out of memory",
+    "bad_data": "bad data",
     "diverged": "diverged",
     "failed": "crashed",
     "running": "running",

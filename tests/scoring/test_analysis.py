@@ -116,6 +116,7 @@ def test_levels_are_parts_of_the_way():
             curve([0.1, 0.2], stop_reason="out_of_memory", status="failed"),
             "out of memory",
         ),
+        (curve([0.1, 0.2], stop_reason="bad_data", status="failed"), "bad data"),
         (curve([0.1, 0.2], status="failed"), "crashed"),
         (curve([0.1, 0.2], status="diverged"), "diverged"),
         (curve([0.1, 0.2], status="running"), "running"),
