@@ -5,6 +5,7 @@
 1. Each reference algorithm trains at the points of its search space, for 3/4 of the
    workload's steps (AlgoPerf's budgets are 4/3 of the runs that set the targets).
 2. The algorithm and point with the best validation metric train again with other seeds.
+   Where there is one algorithm with one point, it begins here.
 3. The validation target is the median over these seeds; the test target is the worst
    test metric among the seeds that reached it.
 
@@ -66,8 +67,10 @@ def main() -> None:
         for point in points(name, asked.trials)
     ]
     with pool(asked.jobs) as workers:
-        found = list(workers.map(run, search))
-        best, _, _ = max(found, key=lambda result: sign * result[1])
+        best = search[0]
+        if len(search) > 1:
+            found = list(workers.map(run, search))
+            best, _, _ = max(found, key=lambda result: sign * result[1])
         again = [
             dataclasses.replace(best, seed=seed) for seed in range(1, asked.seeds + 1)
         ]
