@@ -1,5 +1,6 @@
 """What every registered workload must hold in both frameworks; values, not shapes."""
 
+import json
 from typing import Any
 
 import jax
@@ -21,6 +22,14 @@ COUNTS = {
     "librispeech_conformer_layernorm": 32_317_696,
     "librispeech_deepspeech": 18_393_600,
     "librispeech_deepspeech_norm_and_spec_aug": 18_392_576,
+}
+DEFAULTS = registry.ROOT / "reference_algorithms/nadamw/default_hyperparameters.json"
+# At the default rate of 8e-3, a step multiplies the frameworks' different rounding by 2
+# in the first, whose residual branches are not 0 at the start (4 % after 20 steps), and
+# comes within a factor of 2 of the limit with some seeds in the second.
+RATES = {
+    "imagenet_resnet_large_bn_init_mini": 5e-5,
+    "librispeech_deepspeech_no_resnet_mini": 2e-3,
 }
 ATTENTION = {"query": "Q", "key": "K", "value": "V", "out": "OUT"}
 
@@ -167,8 +176,8 @@ def trajectory(name: str, framework: str, folders: Any, steps: int) -> list[floa
     made = pairs.workload(name, framework, folders)
     backend = pairs.backend(framework)
     algorithm = load_algorithm("nadamw", framework)
-    point = {"learning_rate": 5e-5, "one_minus_beta1": 0.1, "beta2": 0.99}
-    point |= {"weight_decay": 0.1, "warmup_factor": 0.05}
+    point = json.loads(DEFAULTS.read_text())[0]
+    point["learning_rate"] = RATES.get(name, point["learning_rate"])
     hyperparameters = namedtuple(point)
     parameters, state = made.init_model_fn(backend.make_rng(seeds.pair(1, "model")))
     optimizer = algorithm.init_optimizer_state(
