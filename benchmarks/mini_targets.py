@@ -116,8 +116,9 @@ def run(job: Job) -> tuple[Job, float, float]:
     name = definition.target_metric_name
     worst = -math.inf if METRICS[name].maximize else math.inf  # of a run that diverged
     values = [result.get(f"{s}/{name}", worst) for s in ("validation", "test")]
-    line = {"algorithm": job.algorithm, "point": job.point, "seed": job.seed}
-    line |= {"validation": values[0], "test": values[1]}
+    line = {k: v for k, v in dataclasses.asdict(job).items() if k != "data_dir"}
+    shown = [value if math.isfinite(value) else None for value in values]
+    line |= {"validation": shown[0], "test": shown[1]}
     print(json.dumps(line), flush=True)
     return job, values[0], values[1]
 

@@ -46,14 +46,14 @@ MINI_CHANGES = {
     "model": {
         "vocabulary_size": scale.MINI["data_arguments"]["vocabulary_size"],
         "features": 96,
-        "channels": 16,
+        "channels": 32,
         "blocks": 1,
         "heads": 4,
         "momentum": 0.05,  # running statistics must settle in few steps
         "time_masks": 4,
         "frequency_masks": 1,
     },
-    "step_hint": 1_100,
+    "step_hint": 800,
 }
 
 FULL = variants(
@@ -79,7 +79,7 @@ FULL = variants(
 # Full-scale name -> (validation target, test target) of its mini twin. Measured for the
 # first row with three seeds; the others have the same until they are measured.
 MINI_TARGETS = {
-    "librispeech_conformer": (0.467, 0.51),
+    "librispeech_conformer": (0.385, 0.384),
     "librispeech_conformer_attention_temperature": (0.467, 0.51),
     "librispeech_conformer_layernorm": (0.467, 0.51),
     "librispeech_conformer_gelu": (0.467, 0.51),
