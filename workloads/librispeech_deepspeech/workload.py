@@ -62,7 +62,7 @@ MINI_CHANGES = {
         "channels": 16,
         "lstm_layers": 2,
         "dense_layers": 1,
-        "momentum": 0.05,  # running statistics must settle in 1/40 of the steps
+        "momentum": 0.05,  # running statistics must settle in few steps
     },
     "initial": initial(1 / 8),
     "step_hint": 800,
