@@ -1,6 +1,7 @@
 """Files and folders that appear whole or not at all, whoever is killed half-way."""
 
 import contextlib
+import fcntl
 import os
 import shutil
 import tempfile
@@ -8,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from algorithmic_efficiency.errors import StorageError
+from algorithmic_efficiency.errors import StorageError, UsageError
 
 _STALE_SECONDS = 3_600
 
@@ -37,6 +38,28 @@ def atomic(path: Path, advice: str) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def exclusive(path: Path, otherwise: str) -> Iterator[None]:
+    """Holds a lock that ends with the process, however that ends.
+
+    Args:
+      path: a file, made where it is not there, which is left as it is.
+      otherwise: what else to do than to wait, for an error.
+
+    Raises:
+      UsageError: another process holds it.
+      OSError: it cannot be opened for writing.
+    """
+    with path.open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UsageError(
+                f"Another process is running in {path.parent}. Wait for it{otherwise}."
+            ) from error
+        yield
 
 
 def make_folder(

@@ -1,5 +1,10 @@
-"""Finds or downloads the official archives of LibriSpeech, and checks their sums."""
+"""Finds or downloads the official archives of LibriSpeech, and checks their sums.
 
+Downloads lie in a hidden folder of their own until they are unpacked; archives that
+somebody else brought are never changed or removed.
+"""
+
+import contextlib
 import dataclasses
 import hashlib
 import http
@@ -19,6 +24,7 @@ ATTEMPTS = 5  # in a row that bring nothing
 WAIT_SECONDS = 10
 TIMEOUT_SECONDS = 60
 _CHUNK = 1 << 20
+_FOLDER = ".downloads"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,8 +124,8 @@ def announce(missing: Sequence[Archive], absent: Sequence[Archive], root: Path) 
 
 def _begun(root: Path) -> int:
     """Returns the bytes of what an attempt before this one began to write."""
-    partial = *root.glob(".*.partial/*/*/*"), *root.glob("archives/.*.partial")
-    return sum(path.stat().st_size for path in partial)
+    begun = *root.glob(".*.partial/*/*/*"), *root.glob(f"{_FOLDER}/*")
+    return sum(path.stat().st_size for path in begun)
 
 
 def verify(archive: Archive, path: Path) -> None:
@@ -143,21 +149,22 @@ def verify(archive: Archive, path: Path) -> None:
         )
 
 
-def download(archive: Archive, folder: Path) -> Path:
+def download(archive: Archive, root: Path) -> Path:
     """Downloads an archive, going on where an earlier attempt ended; returns its path.
-
-    The file has its name when it is whole and its sum is right.
 
     Raises:
       DataError: the server cannot be reached, or what it gave has another sum.
       StorageError: the disk is full or the folder cannot be written.
     """
-    path, partial = _paths(archive, folder)
+    path = _path(archive, root)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        _fetch(archive, partial)
-        _verified(archive, partial)
-        partial.replace(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _fetch(archive, path)
+        verify(archive, path)
+    except DataError:
+        if path.stat().st_size >= archive.size:
+            path.unlink()  # with another sum, going on would be in vain
+        raise
     except OSError as error:
         raise StorageError(
             f"{path} cannot be written: {error}. The same command goes on from here."
@@ -165,39 +172,30 @@ def download(archive: Archive, folder: Path) -> Path:
     return path
 
 
-def remove(archive: Archive, folder: Path) -> None:
-    """Removes what `download` left of an archive in its folder.
+def remove(archive: Archive, root: Path) -> None:
+    """Removes what `download` left of an archive.
 
     Raises:
       StorageError: it cannot be removed.
     """
-    for path in _paths(archive, folder):
-        try:
-            path.unlink(missing_ok=True)
-        except OSError as error:
-            raise StorageError(f"{path} cannot be removed: {error}.") from error
-
-
-def _paths(archive: Archive, folder: Path) -> tuple[Path, Path]:
-    """Returns where an archive lies in the end, and while it is downloaded."""
-    name = archive.file_name
-    return folder / name, folder / f".{name}.partial"
-
-
-def _verified(archive: Archive, partial: Path) -> None:
-    """Removes a download that has another sum: going on with it would be in vain."""
+    path = _path(archive, root)
     try:
-        verify(archive, partial)
-    except DataError:
-        partial.unlink()
-        raise
+        path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            path.parent.rmdir()  # there may be others in it
+    except OSError as error:
+        raise StorageError(f"{path} cannot be removed: {error}.") from error
 
 
-def _fetch(archive: Archive, partial: Path) -> None:
+def _path(archive: Archive, root: Path) -> Path:
+    return root / _FOLDER / archive.file_name
+
+
+def _fetch(archive: Archive, path: Path) -> None:
     """Appends to a file until it has its size, through interruptions."""
     url, failures = f"{URL}/{archive.file_name}", 0
     total, name = archive.size, archive.file_name
-    with partial.open("ab") as file, tqdm(desc=name, total=total, unit="B") as bar:
+    with path.open("ab") as file, tqdm(desc=name, total=total, unit="B") as bar:
         bar.update(file.tell())
         while file.tell() < total:
             start, reason = file.tell(), "it sent less than the whole file"

@@ -7,12 +7,15 @@ without an account, so its tar files are given by the user; they are unpacked in
 """
 
 import argparse
+import contextlib
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from algorithmic_efficiency.data import Folders
-from algorithmic_efficiency.errors import UsageError, UserError
+from algorithmic_efficiency.errors import StorageError, UsageError, UserError
+from algorithmic_efficiency.files import exclusive
 from datasets import check, check_speech, download, unpack
 from workloads._imagenet import mini
 from workloads._librispeech import layout
@@ -84,7 +87,14 @@ def _mini(arguments: argparse.Namespace) -> int:
 
 def _imagenet(arguments: argparse.Namespace) -> int:
     """Unpacks what tar files are given, then shows what was found."""
-    root = arguments.data_dir / "imagenet"
+    if arguments.train_tar or arguments.val_tar or arguments.test_tar:
+        with _alone(arguments.data_dir):
+            _unpack_images(arguments, arguments.data_dir / "imagenet")
+    folders = Folders(arguments.data_dir, arguments.imagenet_v2_data_dir)
+    return check.imagenet(folders, decode=False)
+
+
+def _unpack_images(arguments: argparse.Namespace, root: Path) -> None:
     if arguments.train_tar:
         unpack.train(arguments.train_tar, root / "train")
     if arguments.val_tar:
@@ -92,8 +102,6 @@ def _imagenet(arguments: argparse.Namespace) -> int:
         unpack.validation(arguments.val_tar, root / "val", labels)
     if arguments.test_tar:
         unpack.test(arguments.test_tar, root / "imagenet_v2")
-    folders = Folders(arguments.data_dir, arguments.imagenet_v2_data_dir)
-    return check.imagenet(folders, decode=False)
 
 
 def _librispeech(arguments: argparse.Namespace) -> int:
@@ -105,26 +113,41 @@ def _librispeech(arguments: argparse.Namespace) -> int:
                 f"{download.ARCHIVES[0].file_name} and the like."
             )
     root = find_root(arguments.data_dir)
-    own = root / "archives"
-    found = {a: download.find(a, [*arguments.archives, own]) for a in download.ARCHIVES}
-    absent = [a for a in download.ARCHIVES if not (root / a.subset).is_dir()]
-    download.announce([a for a in absent if found[a] is None], absent, root)
-    for archive, path in found.items():
-        if archive in absent:
-            _unpack_speech(archive, path, root)
-        if own.resolve() not in map(Path.resolve, arguments.archives):
-            download.remove(archive, own)
-    layout.complete(root, layout.SUBSETS, layout.VOCABULARY_SIZE)
+    found = {a: download.find(a, arguments.archives) for a in download.ARCHIVES}
+    with _alone(arguments.data_dir):
+        absent = [a for a in download.ARCHIVES if not (root / a.subset).is_dir()]
+        download.announce([a for a in absent if found[a] is None], absent, root)
+        for archive, path in found.items():
+            if archive in absent:
+                _unpack_speech(archive, path, root)
+            download.remove(archive, root)
+        layout.complete(root, layout.SUBSETS, layout.VOCABULARY_SIZE)
     return check_speech.librispeech(Folders(arguments.data_dir), decode=False)
 
 
 def _unpack_speech(archive: download.Archive, path: Path | None, root: Path) -> None:
     """Unpacks a subset from an archive that is there, or downloads it."""
     if path is None:
-        path = download.download(archive, root / "archives")
+        path = download.download(archive, root)
     else:
         download.verify(archive, path)
     unpack.speech(path, root / archive.subset)
+
+
+@contextlib.contextmanager
+def _alone(data_dir: Path) -> Iterator[None]:
+    """Keeps a second setup out of a folder, unless nothing can be written there."""
+    with contextlib.ExitStack() as stack:
+        try:
+            data_dir.mkdir(parents=True, exist_ok=True)
+            if os.access(data_dir, os.W_OK):
+                stack.enter_context(exclusive(data_dir / ".setup.lock", ""))
+        except OSError as error:
+            raise StorageError(
+                f"{data_dir} cannot be written: {error}. Give a folder of yours by "
+                "--data_dir."
+            ) from error
+        yield
 
 
 if __name__ == "__main__":

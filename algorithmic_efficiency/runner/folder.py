@@ -1,32 +1,26 @@
 """A trial's folder: one process at a time, and emptied only when asked."""
 
 import contextlib
-import fcntl
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from algorithmic_efficiency.errors import StorageError, UsageError
+from algorithmic_efficiency.errors import StorageError
+from algorithmic_efficiency.files import exclusive
 
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Keeps a second process out of a trial's folder."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        file = (folder / ".lock").open("w")
-    except OSError as error:
-        raise StorageError(
-            f"{folder} cannot be written ({error.strerror}). Give a folder of yours "
-            "with --experiment_dir."
-        ) from error
-    with file:
+    with contextlib.ExitStack() as stack:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            folder.mkdir(parents=True, exist_ok=True)
+            otherwise = ", or give another --experiment_name"
+            stack.enter_context(exclusive(folder / ".lock", otherwise))
         except OSError as error:
-            raise UsageError(
-                f"Another process is running in {folder}. Wait for it, or give another "
-                "--experiment_name."
+            raise StorageError(
+                f"{folder} cannot be written ({error.strerror}). Give a folder of "
+                "yours with --experiment_dir."
             ) from error
         try:
             yield

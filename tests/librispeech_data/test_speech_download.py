@@ -11,10 +11,17 @@ import pytest
 from corpora import CHAPTERS, archive, assert_complete, make_corpus
 from corpora import run_setup as run
 
-from datasets import download
+from algorithmic_efficiency.files import exclusive
+from datasets import download, setup
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.usefixtures("small_archives")
+
+
+def begin(root, data, name):
+    """Writes what an attempt that was killed had of an archive."""
+    (root / ".downloads").mkdir(parents=True)
+    (root / ".downloads" / name).write_bytes(data)
 
 
 @pytest.mark.parametrize("knows_ranges", [True, False])
@@ -25,14 +32,12 @@ def test_downloads_go_on_where_the_net_failed(
     name = "dev-clean.tar.gz"
     size = len(server.files[name])
     server.knows_ranges = knows_ranges
-    partial = tmp_path / f".{name}.partial"
-    partial.write_bytes(server.files[name][:2_000])
+    begin(tmp_path, server.files[name][:2_000], name)
     row = next(row for row in download.ARCHIVES if row.file_name == name)
     if knows_ranges:
         server.cut_after = 5_000
     path = download.download(row, tmp_path)
     assert path.read_bytes() == server.files[name]
-    assert not partial.exists()
     starts = [*range(2_000, size, 5_000)] if knows_ranges else [2_000]
     assert server.starts[name] == starts
 
@@ -40,25 +45,46 @@ def test_downloads_go_on_where_the_net_failed(
 def test_downloaded_archives_are_unpacked_and_removed(tmp_path, server, monkeypatch):
     monkeypatch.setattr(download, "URL", server.url)
     root = tmp_path / "data" / "LibriSpeech"
-    (root / "archives").mkdir(parents=True)
-    already = root / "archives" / "dev-other.tar.gz"  # killed before it was unpacked
-    already.write_bytes(server.files[already.name])
+    name = "dev-other.tar.gz"  # killed before it was unpacked
+    begin(root, server.files[name], name)
     assert run(tmp_path) == 0
     assert_complete(root)
+    assert not (root / ".downloads").exists()
     assert server.starts == {f"{s}.tar.gz": [0] for s in CHAPTERS if s != "dev-other"}
 
 
-def test_archive_that_a_kill_left_is_removed(tmp_path):
+def test_archives_of_others_stay_and_what_a_kill_left_goes(tmp_path):
     root = tmp_path / "data" / "LibriSpeech"
     make_corpus(root)
-    own = root / "archives"
-    own.mkdir()
-    for name in ("dev-other.tar.gz", ".dev-clean.tar.gz.partial"):
-        (own / name).write_bytes(b"any")
-    assert run(tmp_path, f"--archives={own}/../archives") == 0
-    assert len(list(own.iterdir())) == 2  # the user's, not ours
+    given = root / "archives" / "dev-other.tar.gz"
+    given.parent.mkdir()
+    given.write_bytes(b"any")
+    begin(root, b"any", "dev-clean.tar.gz")
     assert run(tmp_path) == 0
+    given.unlink()
     assert_complete(root)
+
+
+@pytest.mark.parametrize("data_set", ["imagenet", "librispeech"])
+def test_two_setups_do_not_write_at_once(tmp_path, server, capsys, data_set):
+    (tmp_path / "data").mkdir()
+    options = ["--train_tar=any.tar"] if data_set == "imagenet" else []
+    with exclusive(tmp_path / "data" / ".setup.lock", ""):
+        code = setup.main([data_set, f"--data_dir={tmp_path / 'data'}", *options])
+    assert code == 2
+    error = f"Another process is running in {tmp_path / 'data'}. Wait for it.\n"
+    assert capsys.readouterr().err == error
+    assert not server.starts
+
+
+def test_complete_data_need_no_writing(tmp_path, monkeypatch):
+    """As root we may write everywhere, so the folder is only said to be read-only."""
+    root = tmp_path / "data" / "LibriSpeech"
+    make_corpus(root)
+    monkeypatch.setattr(setup.os, "access", lambda *_: False)
+    before = sorted(tmp_path.rglob("*"))
+    assert run(tmp_path) == 0
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 @pytest.mark.parametrize("what", ["missing", "file"])
@@ -76,10 +102,8 @@ def test_full_disk_is_noticed_before_a_download(tmp_path, server, monkeypatch, c
     monkeypatch.setattr(download, "URL", server.url)
     sizes = [len(archive(subset)) for subset in CHAPTERS]
     needed, begun = sum(sizes) + max(sizes), 2_000
-    own = tmp_path / "data" / "LibriSpeech" / "archives"
-    own.mkdir(parents=True)
-    partial = archive("train-clean-100")[:begun]
-    (own / ".train-clean-100.tar.gz.partial").write_bytes(partial)
+    root = tmp_path / "data" / "LibriSpeech"
+    begin(root, archive("train-clean-100")[:begun], "train-clean-100.tar.gz")
     free = types.SimpleNamespace(free=needed - begun - 1)
     monkeypatch.setattr(download.shutil, "disk_usage", lambda path: free)
     assert run(tmp_path) == 2
@@ -130,7 +154,7 @@ def test_killed_download_goes_on(tmp_path, server, monkeypatch):
     process = subprocess.Popen(
         [sys.executable, "-c", code], cwd=ROOT, stderr=subprocess.DEVNULL
     )
-    partial = tmp_path / f".{name}.partial"
+    partial = tmp_path / ".downloads" / name
     deadline = time.monotonic() + 60
     while not partial.exists() or partial.stat().st_size < 10_000:
         assert time.monotonic() < deadline and process.poll() is None
@@ -138,7 +162,6 @@ def test_killed_download_goes_on(tmp_path, server, monkeypatch):
     process.send_signal(signal.SIGKILL)
     process.wait()
     server.pause = 0.0
-    assert not (tmp_path / name).exists()
     had = partial.stat().st_size
     assert download.download(row, tmp_path).read_bytes() == server.files[name]
     assert server.starts[name] == [0, had]
