@@ -3,9 +3,7 @@
 import contextlib
 import importlib.metadata
 import os
-import secrets
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -88,6 +86,7 @@ def make_config(values: Mapping[str, Any]) -> "RunConfig":
     """
     from algorithmic_efficiency import seeds  # noqa: PLC0415 - as above
     from algorithmic_efficiency.data import Folders  # noqa: PLC0415 - as above
+    from algorithmic_efficiency.runner import experiments  # noqa: PLC0415 - as above
     from algorithmic_efficiency.runner.config import RunConfig  # noqa: PLC0415
 
     folders = Folders(
@@ -101,7 +100,7 @@ def make_config(values: Mapping[str, Any]) -> "RunConfig":
     workload = _workload(values, folders)
     framework, path = _submission(values)
     _check_other_flags(values, framework, workload)
-    folder, seed = _experiment(values, f"{workload}_{framework}")
+    folder, seed = experiments.locate(values, f"{workload}_{framework}")
     points = _points(values, path, seeds.integer(seed, "search space"))
     trials = _trials(values, len(points))
     return RunConfig(
@@ -252,49 +251,6 @@ def _trials(values: Mapping[str, Any], count: int) -> range:
             f"--hparam_end_index={end}; there are {count} trials, from 0."
         )
     return range(first, end)
-
-
-def _experiment(values: Mapping[str, Any], runs: str) -> tuple[Path, int]:
-    """Returns (experiment folder, seed of the run); a resumed run keeps its seed."""
-    root = Path(values["experiment_dir"]).expanduser()
-    now = time.strftime("%Y-%m-%d-%H-%M-%S")
-    name, resume = values["experiment_name"], values["resume_last_run"]
-    if resume and values["overwrite"]:
-        raise UsageError("--resume_last_run and --overwrite exclude each other.")
-    if resume and (name is None or values["append_timestamp"]):
-        name = _newest(root, runs, f"{name}-*" if name else "*")
-    elif name is None:
-        name = now
-    elif values["append_timestamp"]:
-        name = f"{name}-{now}"
-    folder = root / name
-    seed = values["rng_seed"]
-    if seed is None and resume:
-        seed = _seed_of(folder, runs)
-    return folder, secrets.randbits(31) if seed is None else seed
-
-
-def _newest(root: Path, runs: str, name: str) -> str:
-    found = {
-        *root.glob(f"{name}/{runs}/trial_*"),
-        *root.glob(f"{name}/study_*/{runs}/trial_*"),
-    }
-    if not found:
-        raise UsageError(
-            f"--resume_last_run found no experiment with {runs} in {root}. Start one "
-            "without the flag."
-        )
-    newest = max(found, key=lambda path: path.stat().st_mtime)
-    return newest.relative_to(root).parts[0]
-
-
-def _seed_of(folder: Path, runs: str) -> int | None:
-    import json  # noqa: PLC0415 - only to resume
-
-    for path in sorted(folder.glob(f"**/{runs}/trial_*/run.json")):
-        seed: int = json.loads(path.read_text())["seed"]
-        return seed
-    return None
 
 
 def _workers(asked: int | None, workload: str) -> int:
