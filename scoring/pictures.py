@@ -9,6 +9,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 Results = dict[str, Any]
 
@@ -77,7 +78,7 @@ def _profiles(axes: Axes, results: Results) -> None:
         ylim=(-0.02, 1.02),
         xlim=(1, results["settings"]["r_max"]),
     )
-    axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    _legend(axes)
 
 
 def _times(axes: Axes, results: Results) -> None:
@@ -93,16 +94,28 @@ def _times(axes: Axes, results: Results) -> None:
             cell = cells[row["submission"], workload]
             x = column + 0.8 * ((place + 0.5) / count - 0.5)
             if not np.isfinite(cell["time"]):
+                axes.plot(x, top, "x", ms=4, color=colour(place), clip_on=False)
                 continue
             axes.plot(x, cell["time"], "o", ms=4, color=colour(place))
             span = np.array([cell["time_low"], cell["time_high"]])
-            if np.isinf(span[1]):  # some resamples miss the target: up to the edge
+            if np.isinf(span[1]):
                 axes.plot(x, top, "^", ms=4, color=colour(place), clip_on=False)
                 span[1] = top
             axes.plot([x, x], span, color=colour(place), lw=1.5)
         axes.plot([], [], "o", ms=4, color=colour(place), label=row["submission"])
+    used = {line.get_marker() for line in axes.lines}
+    for marker, says in (("x", "missed"), ("^", "missed by some studies")):
+        if marker in used:
+            axes.plot([], [], marker, ms=4, color="0.4", label=says)
     labels = [name.replace("_", "\n", 1) for name in workloads]
     axes.set_xticks(range(len(workloads)), labels, fontsize=7)
     axes.set(ylabel=f"time to target ({results['settings']['unit']})", yscale="log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axes.yaxis.set_major_formatter("{x:,.10g}")
+    axes.yaxis.set_minor_formatter(NullFormatter())
     axes.set_ylim(0.7 * min(known), top)
+    _legend(axes)
+
+
+def _legend(axes: Axes) -> None:
     axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))

@@ -85,6 +85,15 @@ def test_pictures_are_pictures(out):
     assert "nan" not in svg.lower().replace("nanosvg", "")
 
 
+def test_a_missed_target_has_a_mark_in_the_picture(out, tree, tmp_path):
+    """Matplotlib writes every text of a picture into a comment."""
+    svg = (out / "time_to_targets.svg").read_text()
+    assert "<!-- missed -->" in svg and "<!-- missed by some studies -->" not in svg
+    flags = [f"--submission_directory={tree}", f"--output_dir={tmp_path / 'ogbg'}"]
+    assert score_submissions.main([*flags, "--workloads=ogbg", "--resamples=50"]) == 0
+    assert "missed" not in (tmp_path / "ogbg" / "time_to_targets.svg").read_text()
+
+
 def test_report_needs_no_network_and_escapes_names(tree, tmp_path):
     (tree / "fast").rename(tree / "<b>fast & co</b>".replace("/", "|"))
     flags = [f"--submission_directory={tree}", f"--output_dir={tmp_path}"]
