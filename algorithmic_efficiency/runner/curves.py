@@ -44,6 +44,7 @@ def draw(path: Path, definition: Definition, title: str, progress: Progress) -> 
     axes.set_ylabel(name)
     axes.set_title(title, loc="left", fontsize=11)
     axes.set_xlim(left=0)
+    axes.margins(y=0.1)  # room for the target's words
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
     if axes.get_legend_handles_labels()[0]:
