@@ -41,23 +41,33 @@ def atomic(path: Path, advice: str) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def exclusive(path: Path, otherwise: str) -> Iterator[None]:
-    """Holds a lock that ends with the process, however that ends.
+def exclusive(folder: Path, flag: str, otherwise: str = "") -> Iterator[None]:
+    """Keeps other processes out of a folder, which is made where it is not there.
+
+    The lock, a file `.lock` in it, ends with the process, however that ends.
 
     Args:
-      path: a file, made where it is not there, which is left as it is.
+      flag: of the command line, by which another folder is given.
       otherwise: what else to do than to wait, for an error.
 
     Raises:
       UsageError: another process holds it.
-      OSError: it cannot be opened for writing.
+      StorageError: the folder cannot be written.
     """
-    with path.open("a") as file:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = (folder / ".lock").open("w")
+    except OSError as error:
+        raise StorageError(
+            f"{folder} cannot be written ({error.strerror}). Give a folder of yours "
+            f"with {flag}."
+        ) from error
+    with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+        except OSError as error:
             raise UsageError(
-                f"Another process is running in {path.parent}. Wait for it{otherwise}."
+                f"Another process is running in {folder}. Wait for it{otherwise}."
             ) from error
         yield
 

@@ -160,15 +160,15 @@ def download(archive: Archive, root: Path) -> Path:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _fetch(archive, path)
-        verify(archive, path)
-    except DataError:
-        if path.stat().st_size >= archive.size:
-            path.unlink()  # with another sum, going on would be in vain
-        raise
     except OSError as error:
         raise StorageError(
             f"{path} cannot be written: {error}. The same command goes on from here."
         ) from error
+    try:
+        verify(archive, path)
+    except DataError:
+        path.unlink()  # going on with it would be in vain
+        raise
     return path
 
 

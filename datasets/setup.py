@@ -10,11 +10,11 @@ import argparse
 import contextlib
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from algorithmic_efficiency.data import Folders
-from algorithmic_efficiency.errors import StorageError, UsageError, UserError
+from algorithmic_efficiency.errors import UsageError, UserError
 from algorithmic_efficiency.files import exclusive
 from datasets import check, check_speech, download, unpack
 from workloads._imagenet import mini
@@ -134,20 +134,11 @@ def _unpack_speech(archive: download.Archive, path: Path | None, root: Path) -> 
     unpack.speech(path, root / archive.subset)
 
 
-@contextlib.contextmanager
-def _alone(data_dir: Path) -> Iterator[None]:
+def _alone(data_dir: Path) -> contextlib.AbstractContextManager[None]:
     """Keeps a second setup out of a folder, unless nothing can be written there."""
-    with contextlib.ExitStack() as stack:
-        try:
-            data_dir.mkdir(parents=True, exist_ok=True)
-            if os.access(data_dir, os.W_OK):
-                stack.enter_context(exclusive(data_dir / ".setup.lock", ""))
-        except OSError as error:
-            raise StorageError(
-                f"{data_dir} cannot be written: {error}. Give a folder of yours by "
-                "--data_dir."
-            ) from error
-        yield
+    if data_dir.is_dir() and not os.access(data_dir, os.W_OK):
+        return contextlib.nullcontext()
+    return exclusive(data_dir, "--data_dir")
 
 
 if __name__ == "__main__":

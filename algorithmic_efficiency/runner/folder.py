@@ -5,23 +5,14 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from algorithmic_efficiency.errors import StorageError
 from algorithmic_efficiency.files import exclusive
 
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Keeps a second process out of a trial's folder."""
-    with contextlib.ExitStack() as stack:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            otherwise = ", or give another --experiment_name"
-            stack.enter_context(exclusive(folder / ".lock", otherwise))
-        except OSError as error:
-            raise StorageError(
-                f"{folder} cannot be written ({error.strerror}). Give a folder of "
-                "yours with --experiment_dir."
-            ) from error
+    otherwise = ", or give another --experiment_name"
+    with exclusive(folder, "--experiment_dir", otherwise):
         try:
             yield
         finally:

@@ -67,9 +67,8 @@ def test_archives_of_others_stay_and_what_a_kill_left_goes(tmp_path):
 
 @pytest.mark.parametrize("data_set", ["imagenet", "librispeech"])
 def test_two_setups_do_not_write_at_once(tmp_path, server, capsys, data_set):
-    (tmp_path / "data").mkdir()
     options = ["--train_tar=any.tar"] if data_set == "imagenet" else []
-    with exclusive(tmp_path / "data" / ".setup.lock", ""):
+    with exclusive(tmp_path / "data", ""):
         code = setup.main([data_set, f"--data_dir={tmp_path / 'data'}", *options])
     assert code == 2
     error = f"Another process is running in {tmp_path / 'data'}. Wait for it.\n"
