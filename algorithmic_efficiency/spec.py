@@ -176,21 +176,22 @@ def variants(
 def mini_twins(
     full: Mapping[str, Definition],
     changes: Mapping[str, Any],
-    targets: Mapping[str, tuple[float, float]],
+    rows: Mapping[str, tuple[float, float, int]],
 ) -> dict[str, Definition]:
     """Returns the twin '<name>_mini' of every definition.
 
     Args:
       full: name -> definition.
       changes: as a row of `variants`, the same for all twins.
-      targets: name -> (validation target, test target) of its twin.
+      rows: name -> (validation target, test target, step hint) of its twin; targets are
+        set by runs of 3/4 of the step hint.
     """
+    fields = ("validation_target_value", "test_target_value", "step_hint")
     twins = {}
     for name, definition in full.items():
-        validation, test = targets[name]
-        goals = {"validation_target_value": validation, "test_target_value": test}
+        own = dict(zip(fields, rows[name], strict=True))
         twin = f"{name}_mini"
-        twins[twin] = variants(definition, {"mini": {**changes, **goals}})[twin]
+        twins[twin] = variants(definition, {"mini": {**changes, **own}})[twin]
     return twins
 
 

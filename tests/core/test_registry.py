@@ -205,11 +205,11 @@ def test_a_row_merges_mappings_and_leaves_the_base_alone():
     assert dataclasses.asdict(base) == before
 
 
-def test_mini_twins_share_their_changes_and_have_targets_of_their_own():
+def test_mini_twins_share_their_changes_and_have_rows_of_their_own():
     base = registry.get("imagenet_resnet")
     full = variants(base, {"a": {"model": {"width": 8}}})
-    targets = {"imagenet_resnet": (0.1, 0.2), "imagenet_resnet_a": (0.3, 0.4)}
-    twins = mini_twins(full, {"step_hint": 5, "model": {"num_classes": 3}}, targets)
+    rows = {"imagenet_resnet": (0.1, 0.2, 5), "imagenet_resnet_a": (0.3, 0.4, 6)}
+    twins = mini_twins(full, {"model": {"num_classes": 3}}, rows)
     assert list(twins) == ["imagenet_resnet_mini", "imagenet_resnet_a_mini"]
     for name, twin in twins.items():
         original = full[name.removesuffix("_mini")]
@@ -221,7 +221,7 @@ def test_mini_twins_share_their_changes_and_have_targets_of_their_own():
             "test_target_value",
         }
         goals = (twin.validation_target_value, twin.test_target_value)
-        assert goals == targets[original.name]
+        assert (*goals, twin.step_hint) == rows[original.name]
 
 
 def test_a_row_with_a_field_that_does_not_exist_is_an_error():
