@@ -6,6 +6,7 @@ from algorithmic_efficiency import registry
 from algorithmic_efficiency.initializers import Uniform
 from algorithmic_efficiency.spec import LossType
 
+DOCUMENTED = (registry.ROOT / "docs" / "workloads" / "speech.md").read_text()
 PUBLISHED = {  # of both workloads and all variants, where they say nothing else
     "loss_type": LossType.CTC_LOSS,
     "target_metric_name": "wer_published",
@@ -17,36 +18,31 @@ PUBLISHED = {  # of both workloads and all variants, where they say nothing else
     "eval_batch_size": 256,
     "eval_period_time_sec": 1_440,
 }
-CONFORMER = {"max_allowed_runtime_sec": 58_015, "step_hint": 76_000}
-CONFORMER_MODEL = {
+MODEL = {
     "vocabulary_size": 1024,
     "features": 512,
     "channels": 512,
-    "blocks": 4,
-    "heads": 8,
-    "activation": "silu",
-    "attention_temperature": 1.0,
-    "post_layer_norm": True,
     "momentum": 0.001,
     "time_masks": 10,
     "frequency_masks": 2,
     "dropout_rate": 0.1,
 }
+CONFORMER = {"max_allowed_runtime_sec": 58_015, "step_hint": 76_000}
+CONFORMER_MODEL = MODEL | {
+    "blocks": 4,
+    "heads": 8,
+    "activation": "silu",
+    "attention_temperature": 1.0,
+    "post_layer_norm": True,
+}
 DEEPSPEECH = {"max_allowed_runtime_sec": 44_405, "step_hint": 38_400}
-DEEPSPEECH_MODEL = {
-    "vocabulary_size": 1024,
-    "features": 512,
-    "channels": 512,
+DEEPSPEECH_MODEL = MODEL | {
     "lstm_layers": 6,
     "dense_layers": 3,
     "activation": "relu",
     "residual": True,
     "norm": "bn",
-    "momentum": 0.001,
     "final_norm": True,
-    "time_masks": 10,
-    "frequency_masks": 2,
-    "dropout_rate": 0.1,
 }
 BASES = {
     "librispeech_conformer": (CONFORMER, CONFORMER_MODEL),
@@ -120,6 +116,17 @@ def test_a_mini_keeps_what_makes_its_variant(name):
 def test_there_are_no_other_variants():
     names = {name for name in registry.definitions() if name.startswith("librispeech_")}
     assert names == {*ROWS, *(f"{name}_mini" for name in ROWS)}
+
+
+@each
+def test_documented_targets(name):
+    (line,) = (r for r in DOCUMENTED.splitlines() if r.startswith(f"| `{name}` "))
+    cells = line.split("|")[-3:-1]
+    for scale, cell in zip(("", "_mini"), cells, strict=True):
+        definition = registry.get(name + scale)
+        validation, test = (float(text.strip("() ")) for text in cell.split())
+        assert validation == definition.validation_target_value
+        assert test == definition.test_target_value
 
 
 @pytest.mark.parametrize(("scale", "units"), [("", 256), ("_mini", 64)])

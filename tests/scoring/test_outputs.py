@@ -94,6 +94,15 @@ def test_a_missed_target_has_a_mark_in_the_picture(out, tree, tmp_path):
     assert "missed" not in (tmp_path / "ogbg" / "time_to_targets.svg").read_text()
 
 
+def test_a_target_that_some_studies_missed_has_another_mark(tmp_path):
+    trials = [made_up("a", "ogbg", k, 1, time) for k, time in enumerate((9, 8, None))]
+    tree = write_tree(trials, tmp_path / "tree")
+    flags = [f"--submission_directory={tree}", f"--output_dir={tmp_path / 'out'}"]
+    assert score_submissions.main([*flags, "--workloads=ogbg", "--resamples=300"]) == 0
+    svg = (tmp_path / "out" / "time_to_targets.svg").read_text()
+    assert "<!-- missed by some studies -->" in svg and "<!-- missed -->" not in svg
+
+
 def test_report_needs_no_network_and_escapes_names(tree, tmp_path):
     (tree / "fast").rename(tree / "<b>fast & co</b>".replace("/", "|"))
     flags = [f"--submission_directory={tree}", f"--output_dir={tmp_path}"]
