@@ -99,7 +99,7 @@ def evaluate(
             raise EvaluationError(
                 f"The evaluation of {split} counted {counted} examples and "
                 f"{definition.name} has {num_examples}. Check the data with "
-                "`python -m datasets.setup`."
+                "`python -m dataset_setup`."
             )
         results[f"{prefix}/num_examples"] = counted
         for name, (total, weight) in sums.items():

@@ -97,13 +97,13 @@ def _misfits(batch: Batch, loss_type: LossType) -> tuple[float, float]:
     return float(np.count_nonzero(misfit)), 0.0
 
 
-def _wer(batch: Batch, loss_type: LossType) -> tuple[float, float]:
+def _wer_true(batch: Batch, loss_type: LossType) -> tuple[float, float]:
     del loss_type
     said, understood = batch.texts
     return float(transcripts.word_errors(said, understood)), transcripts.words(said)
 
 
-def _wer_published(batch: Batch, loss_type: LossType) -> tuple[float, float]:
+def _wer(batch: Batch, loss_type: LossType) -> tuple[float, float]:
     del loss_type
     said, understood = (list(map(transcripts.published, x)) for x in batch.texts)
     return float(transcripts.word_errors(said, understood)), transcripts.words(said)
@@ -114,6 +114,6 @@ METRICS = {
     "loss": Metric(_loss, maximize=False),
     "ctc_loss": Metric(_ctc_loss, maximize=False),
     "misfits": Metric(_misfits, maximize=False, average=False),
+    "wer_true": Metric(_wer_true, maximize=False),
     "wer": Metric(_wer, maximize=False),
-    "wer_published": Metric(_wer_published, maximize=False),
 }

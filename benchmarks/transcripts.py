@@ -40,7 +40,7 @@ def main() -> None:
         begin = time.perf_counter()
         batch = Batch(*arrays, split.detokenise)
         line: dict[str, Any] = {"utterances": options.utterances}
-        for name in ("wer", "wer_published"):
+        for name in ("wer_true", "wer"):
             errors, words = METRICS[name].update(batch, definition.loss_type)
             line[name] = round(errors / words, 4)
         rounds.append({"seconds": round(time.perf_counter() - begin, 4), **line})

@@ -16,8 +16,8 @@ NO_FILE = "has no eval_measurements.csv"
 KEPT = ("score", "accumulated_submission_time", "global_step")
 # Of these only the last value is ever needed; parsing is what reading takes time for.
 TOTALS = ("accumulated_eval_time", "accumulated_logging_time", "preemption_count")
-# The public `wer` counts two constant words on each side, and the public targets were
-# set with it; here `wer` is the true one. Scoring goes by the public names.
+# Our runs from before 25 November 2026 call the public formula `wer_published`, and the
+# true rate `wer`; where a file has both names, they mean that.
 PUBLIC_NAMES = {"validation/wer_published": "validation/wer", "validation/wer": ""}
 
 

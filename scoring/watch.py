@@ -43,7 +43,7 @@ WRITING = frozenset("wax+")
 LIBRARY = sysconfig.get_paths()["stdlib"]
 HARNESS = tuple(
     str(ROOT / name)
-    for name in ("algorithmic_efficiency", "workloads", "datasets", "scoring")
+    for name in ("algorithmic_efficiency", "workloads", "dataset_setup", "scoring")
 )
 # What is compared: name -> value; a change of 'evaluation' is certainly against the
 # rules, one of 'environment' perhaps.

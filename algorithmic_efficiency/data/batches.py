@@ -186,7 +186,7 @@ class _EvalElement:
                 return {}, ((error.name, error.why),)
             raise DataError(
                 f"{error.name} {error.why}. A score needs every example of an "
-                "evaluation split; `python -m datasets.doctor` lists all that are bad."
+                "evaluation split; `python -m dataset_setup doctor` lists all that are bad."
             ) from error
 
 

@@ -62,7 +62,7 @@ class BadExamples(dict[str, str]):
         raise DataError(
             f"{len(self)} of {self.size} training examples cannot be decoded, more "
             f"than {BAD_SHARE:.1%} is too much: {shown}{more}. `python -m "
-            "datasets.doctor` lists all of them; mend them."
+            "dataset_setup doctor` lists all of them; mend them."
         )
 
 

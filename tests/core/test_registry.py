@@ -235,7 +235,7 @@ def test_a_row_with_a_field_that_does_not_exist_is_an_error():
 def test_missing_data_names_the_folder_and_the_command(tmp_path):
     lost = registry.missing_data(registry.get("imagenet_resnet"), Folders(tmp_path))
     assert str(tmp_path) in lost
-    assert "python -m datasets.setup" in lost
+    assert "python -m dataset_setup" in lost
     assert lost.endswith(".")
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from algorithmic_efficiency.data import Folders
-from datasets import check, doctor, setup
+from dataset_setup import check, doctor, setup
 from workloads._imagenet.data import open_full
 
 JPEG = (Path(__file__).parents[1] / "data" / "images" / "rgb.jpeg").read_bytes()

@@ -57,7 +57,7 @@ SELF = "--tuning_ruleset=self"
         ([MINI, "stray"], "'stray'"),
         ([MINI, "--submission_path=nowhere.py"], "There is no submission nowhere.py"),
         ([MINI, "--scale=full"], "imagenet_resnet"),
-        (["--workload=imagenet_resnet", "--scale=full"], "python -m datasets.setup"),
+        (["--workload=imagenet_resnet", "--scale=full"], "python -m dataset_setup"),
         ([MINI, "--tuning_search_space=no.json", SELF], "tunes itself"),
         ([MINI, "--tuning_search_space=no.json"], "no.json cannot be read"),
         ([MINI, "--resume_last_run"], "found no experiment"),

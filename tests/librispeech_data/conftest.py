@@ -6,7 +6,7 @@ import archive_server
 import pytest
 from corpora import CHAPTERS, archive, make_corpus, publish
 
-from datasets import download
+from dataset_setup import download
 
 
 @pytest.fixture

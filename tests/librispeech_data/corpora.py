@@ -11,7 +11,7 @@ import soundfile
 
 from algorithmic_efficiency.data import Folders
 from algorithmic_efficiency.spec import Definition, Field
-from datasets import check_speech, setup
+from dataset_setup import check_speech, setup
 from workloads._librispeech import layout, scale
 from workloads._librispeech.data import open_split
 from workloads.imagenet_resnet.workload import BASE

@@ -9,7 +9,7 @@ from algorithmic_efficiency.spec import LossType
 DOCUMENTED = (registry.ROOT / "docs" / "workloads" / "speech.md").read_text()
 PUBLISHED = {  # of both workloads and all variants, where they say nothing else
     "loss_type": LossType.CTC_LOSS,
-    "target_metric_name": "wer_published",
+    "target_metric_name": "wer",
     "num_train_examples": 263_840,
     "num_eval_train_examples": 5_376,
     "num_validation_examples": 5_348,

@@ -1,11 +1,11 @@
-"""`datasets.doctor librispeech`: what is missing, broken or changed, by name."""
+"""`dataset_setup doctor librispeech`: what is missing, broken or changed, by name."""
 
 import os
 
 import pytest
 from corpora import COUNTS, flac, spoken
 
-from datasets import doctor
+from dataset_setup import doctor
 from workloads._librispeech import layout
 
 CHAPTER = "test-clean/61/70"
@@ -47,8 +47,8 @@ def test_every_fault_is_named(root, capsys):
     assert status == 1
     assert found[2:] == [
         counted(root, "test", 5, 5),
-        f"  The index {root}/index/test.tsv differs from the files. `python -m datasets"
-        f".setup librispeech --data_dir={root.parent}` mends it or says what is "
+        f"  The index {root}/index/test.tsv differs from the files. `python -m "
+        f"dataset_setup librispeech --data_dir={root.parent}` mends it or says what is "
         "missing.",
         f"  {names[0]}: is empty",
         f"  {names[1]}: does not have the MD5 sum that its header says",

@@ -12,7 +12,7 @@ from corpora import CHAPTERS, archive, assert_complete, make_corpus
 from corpora import run_setup as run
 
 from algorithmic_efficiency.files import exclusive
-from datasets import download, setup
+from dataset_setup import download, setup
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.usefixtures("small_archives")
@@ -139,7 +139,7 @@ def test_download_with_another_sum_is_not_kept(tmp_path, server, monkeypatch, ca
 
 KILLED = """
 from pathlib import Path
-from datasets import download
+from dataset_setup import download
 download.URL = "{url}"
 download.download(download.Archive("dev-clean", {size}, "{sha256}"), Path("{folder}"))
 """

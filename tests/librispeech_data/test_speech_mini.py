@@ -14,7 +14,7 @@ from corpora import definition
 
 from algorithmic_efficiency.data import Folders
 from algorithmic_efficiency.errors import DataError, StorageError
-from datasets import synthesise_speech
+from dataset_setup import synthesise_speech
 from workloads._librispeech import mini, scale
 from workloads._librispeech.data import missing, open_split
 

@@ -1,4 +1,4 @@
-"""`datasets.setup librispeech` mends what a run refuses, and says so truly."""
+"""`dataset_setup librispeech` mends what a run refuses, and says so truly."""
 
 import os
 import shutil
@@ -8,7 +8,7 @@ from corpora import COUNTS, definition, spoken
 
 from algorithmic_efficiency.data import Folders, eval_batches
 from algorithmic_efficiency.errors import DataError
-from datasets import setup
+from dataset_setup import setup
 from workloads._librispeech import index, layout, mini, scale
 from workloads._librispeech.data import open_split
 
@@ -156,4 +156,4 @@ def test_damaged_mini_corpus_is_unpacked_anew(unpacked, tmp_path, what):
         open_split(speech, folders, "test")
     advice = f". Remove the folder {root}; the next run unpacks it anew."
     assert str(caught.value).endswith(advice)
-    assert "datasets." not in str(caught.value)
+    assert "dataset_setup" not in str(caught.value)

@@ -1,4 +1,4 @@
-"""`datasets.setup librispeech`: from archives to splits, through a kill."""
+"""`dataset_setup librispeech`: from archives to splits, through a kill."""
 
 import io
 import tarfile
@@ -18,7 +18,7 @@ from corpora import (
 from corpora import run_setup as run
 
 from algorithmic_efficiency.data import Folders
-from datasets import setup
+from dataset_setup import setup
 from workloads._librispeech import index, layout
 from workloads._librispeech.data import missing
 

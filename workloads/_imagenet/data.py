@@ -15,7 +15,7 @@ from workloads._imagenet.folders import FolderExamples, has_classes
 from workloads._imagenet.images import Element, Normalise
 from workloads._imagenet.prepared import PreparedExamples, newest_version
 
-PREPARE = "python -m datasets.setup imagenet --data_dir=DIR"
+PREPARE = "python -m dataset_setup imagenet --data_dir=DIR"
 EVAL_TRAIN_SEED = 50_176  # any constant: which training images evaluation looks at
 
 _FOLDER_NAMES = {"train": "train", "validation": "val", "test": "test"}
@@ -65,7 +65,7 @@ def open_full(folders: Folders, split: str) -> Examples:
     found = find_split(folders, split)
     if found is None:
         raise DataError(
-            f"There are {_not_found(folders, [split])}; `python -m datasets.setup "
+            f"There are {_not_found(folders, [split])}; `python -m dataset_setup "
             "imagenet` prepares them, and docs/data.md says from what."
         )
     if (found / "dataset_info.json").exists():
@@ -127,5 +127,5 @@ def _check_count(
         raise DataError(
             f"The {split} split of {definition.name} under {folders.data_dir} has "
             f"{found} images, expected {expected}; a score on other data would not be "
-            "one. `python -m datasets.doctor imagenet` counts the files."
+            "one. `python -m dataset_setup doctor imagenet` counts the files."
         )

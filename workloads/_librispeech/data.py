@@ -11,7 +11,7 @@ from workloads._librispeech import index, layout, mini
 from workloads._librispeech.reading import Element, Finish
 from workloads._librispeech.tokenizer import Tokenizer
 
-PREPARE = "python -m datasets.setup librispeech --data_dir=DIR"
+PREPARE = "python -m dataset_setup librispeech --data_dir=DIR"
 EVAL_TRAIN_SEED = 5_376  # any constant: which training utterances evaluation hears
 
 
@@ -71,7 +71,7 @@ def find_tokenizer(folders: Folders, root: Path) -> Path:
 
 def advice_of(folders: Folders) -> str:
     """Returns what to do about a fault of the full data."""
-    command = f"python -m datasets.setup librispeech --data_dir={folders.data_dir}"
+    command = f"python -m dataset_setup librispeech --data_dir={folders.data_dir}"
     return f"`{command}` mends it or says what is missing."
 
 

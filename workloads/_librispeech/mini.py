@@ -1,8 +1,8 @@
 """The mini speech corpus: short synthetic sentences in LibriSpeech's layout.
 
 `mini_corpus.zip` beside this file holds them as Ogg Opus; the first use writes them out
-as FLAC, and from there on they are read like LibriSpeech. `datasets/synthesise_speech`
-made the archive and says how. espeak-ng's licence, GPL-3, covers the program and not
+as FLAC, and from there on they are read like LibriSpeech. The archive was made by
+`dataset_setup/synthesise_speech`, which says how. espeak-ng's licence, GPL-3, covers the program and not
 the sounds that it makes; words, noise and sounds are under this project's licence.
 """
 

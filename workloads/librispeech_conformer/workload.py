@@ -1,7 +1,7 @@
 """The Conformer on LibriSpeech (Gulati et al., 2020, as AlgoPerf changed it).
 
 Targets and budgets are those of AlgoPerf v0.6. The targets are word error rates by the
-public benchmark's formula, `wer_published`; docs/decisions/006-speech.md. Those of the
+public benchmark's formula, `wer`; docs/decisions/006-speech.md. Those of the
 mini scale were measured here, by the command in docs/performance.md.
 """
 

@@ -1,7 +1,7 @@
 """DeepSpeech on LibriSpeech (Amodei et al., 2015, as AlgoPerf changed it).
 
 Targets and budgets are those of AlgoPerf v0.6. The targets are word error rates by the
-public benchmark's formula, `wer_published`; docs/decisions/006-speech.md.
+public benchmark's formula, `wer`; docs/decisions/006-speech.md.
 """
 
 from algorithmic_efficiency.initializers import (

@@ -1,9 +1,10 @@
-"""Prepares data: `python -m datasets.setup mini`, `... imagenet`, `... librispeech`.
+"""Prepares data: `python -m dataset_setup mini`, `... imagenet`, `... librispeech`.
 
 The mini images are drawn, the mini speech is unpacked. ImageNet cannot be downloaded
 without an account, so its tar files are given by the user; they are unpacked into
 `<data_dir>/imagenet`. LibriSpeech is downloaded, or unpacked from given archives, into
-`<data_dir>/LibriSpeech`. docs/data.md shows every form of the command.
+`<data_dir>/LibriSpeech`. `doctor imagenet` and `doctor librispeech` look at every file
+afterwards. docs/data.md shows every form of the command.
 """
 
 import argparse
@@ -16,7 +17,7 @@ from pathlib import Path
 from algorithmic_efficiency.data import Folders
 from algorithmic_efficiency.errors import UsageError, UserError
 from algorithmic_efficiency.files import exclusive
-from datasets import check, check_speech, download, unpack
+from dataset_setup import check, check_speech, download, unpack
 from workloads._imagenet import mini
 from workloads._librispeech import layout
 from workloads._librispeech import mini as mini_speech
@@ -35,10 +36,10 @@ def main(argv: Sequence[str]) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m datasets.setup", description=__doc__
+        prog="python -m dataset_setup", description=__doc__
     )
     commands = parser.add_subparsers(
-        required=True, metavar="{mini,imagenet,librispeech}"
+        required=True, metavar="{mini,imagenet,librispeech,doctor}"
     )
     drawn = commands.add_parser("mini", help="make the mini images and speech")
     drawn.set_defaults(run=_mini)
@@ -139,7 +140,3 @@ def _alone(data_dir: Path) -> contextlib.AbstractContextManager[None]:
     if data_dir.is_dir() and not os.access(data_dir, os.W_OK):
         return contextlib.nullcontext()
     return exclusive(data_dir, "--data_dir")
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

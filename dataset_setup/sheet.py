@@ -1,4 +1,4 @@
-"""Shows the mini images: `python -m datasets.sheet --output=docs/images/FILE.png`."""
+"""Shows the mini images: `python -m dataset_setup.sheet --output=FILE.png`."""
 
 import argparse
 from pathlib import Path

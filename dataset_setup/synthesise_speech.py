@@ -1,4 +1,4 @@
-"""Makes the mini speech corpus anew: `python -m datasets.synthesise_speech`.
+"""Makes the mini speech corpus anew: `python -m dataset_setup.synthesise_speech`.
 
 Needs Debian's espeak-ng (`apt-get install espeak-ng`, version 1.51). Users never run
 this: its result lies in the repository as workloads/_librispeech/mini_corpus.zip, and
@@ -20,7 +20,7 @@ import numpy as np
 import soundfile
 from scipy import signal
 
-from datasets.speech_grammar import sentences
+from dataset_setup.speech_grammar import sentences
 from workloads._librispeech.mini import ARCHIVE, COUNTS, SUBSETS
 
 SEED = 20_250_715

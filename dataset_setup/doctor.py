@@ -1,4 +1,4 @@
-"""Looks at every file of a data set: `python -m datasets.doctor imagenet`.
+"""Looks at every file of a data set: `python -m dataset_setup doctor imagenet`.
 
 It counts, decodes every image or utterance, and names those that are missing or broken.
 The exit code is 0 where all is as published, else 1.
@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 from algorithmic_efficiency.data import Folders
 from algorithmic_efficiency.errors import UserError
-from datasets import check, check_speech
-from datasets.setup import folder
+from dataset_setup import check, check_speech
+from dataset_setup.setup import folder
 
 CHECKS = {"imagenet": check.imagenet, "librispeech": check_speech.librispeech}
 
@@ -19,7 +19,7 @@ CHECKS = {"imagenet": check.imagenet, "librispeech": check_speech.librispeech}
 def main(argv: Sequence[str]) -> int:
     """Runs the check; returns its exit code, 2 where it cannot be made."""
     parser = argparse.ArgumentParser(
-        prog="python -m datasets.doctor", description=__doc__
+        prog="python -m dataset_setup doctor", description=__doc__
     )
     parser.add_argument("data_set", choices=CHECKS)
     add = parser.add_argument
@@ -33,7 +33,3 @@ def main(argv: Sequence[str]) -> int:
     except UserError as error:
         print(error, file=sys.stderr)
         return 2
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,1 @@
+"""Commands that prepare data sets: `python -m dataset_setup --help`."""

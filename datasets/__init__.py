@@ -1,1 +1,0 @@
-"""Commands that prepare data sets: `python -m datasets.setup --help`."""
