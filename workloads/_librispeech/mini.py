@@ -2,8 +2,9 @@
 
 `mini_corpus.zip` beside this file holds them as Ogg Opus; the first use writes them out
 as FLAC, and from there on they are read like LibriSpeech. The archive was made by
-`dataset_setup/synthesise_speech`, which says how. espeak-ng's licence, GPL-3, covers the program and not
-the sounds that it makes; words, noise and sounds are under this project's licence.
+`dataset_setup/synthesise_speech`, which says how. espeak-ng's licence, GPL-3, covers
+the program and not the sounds that it makes; words, noise and sounds are under this
+project's licence.
 """
 
 import functools
