@@ -20,6 +20,7 @@ from algorithmic_efficiency.runner.progress import ProgressLine
 from algorithmic_efficiency.runner.recorder import Recorder
 from algorithmic_efficiency.runner.trainer import Trainer
 from algorithmic_efficiency.runner.trial import Progress, Rules, run_trial
+from algorithmic_efficiency.text import show
 from algorithmic_efficiency.workload import Workload
 
 SELF_TUNING_FACTOR = 1.5  # more time for a submission that tunes itself (v0.6 rules)
@@ -59,7 +60,7 @@ class Session:
         with locked(self.folder):
             if self.config.resume:
                 if self._finished():
-                    print(f"{self.folder} is finished already.", file=sys.stderr)
+                    show(f"{self.folder} is finished already.", sys.stderr)
                     return
                 hparams = self.folder / "hparams.json"
                 if hparams.is_file():
@@ -141,7 +142,7 @@ class Session:
         trainer.workload.bad_examples.update(meta["bad_examples"])
         progress, seconds = checkpoint.restore(meta)
         progress.preemption_count += 1
-        print(f"Resuming from {found[-1]}.", file=sys.stderr)
+        show(f"Resuming from {found[-1]}.", sys.stderr)
         return progress, Clock(seconds=seconds), int(meta["position"])
 
     def _recorder(
