@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from algorithmic_efficiency.errors import UsageError, UserError
 from algorithmic_efficiency.flags import parse, usage
+from algorithmic_efficiency.text import show
 
 if TYPE_CHECKING:
     from algorithmic_efficiency.runner.config import RunConfig
@@ -52,7 +53,7 @@ def main(argv: Sequence[str]) -> int:
 
         return study.run_study(make_config(values))
     except UserError as error:
-        print(f"Error: {error}", file=sys.stderr)
+        show(f"Error: {error}", sys.stderr)
         return 2
     except OSError as error:
         if error.errno != errno.ENAMETOOLONG:
@@ -61,9 +62,9 @@ def main(argv: Sequence[str]) -> int:
         print(f"Error: the name {name!r}... is too long for a file.", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print(
+        show(
             "Interrupted. Go on from the last checkpoint with --resume_last_run.",
-            file=sys.stderr,
+            sys.stderr,
         )
         return 1
 
@@ -71,7 +72,7 @@ def main(argv: Sequence[str]) -> int:
 def _show(text: str) -> int:
     """Prints, and does not mind a reader such as `head` that leaves early."""
     with contextlib.suppress(BrokenPipeError):
-        print(text, flush=True)
+        show(text)
         return 0
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
@@ -171,10 +172,10 @@ def _workload(values: Mapping[str, Any], folders: Any) -> str:
     if scale == "full":
         raise UsageError(f"--scale=full, but {lost}")
     mini = registry.get(name + registry.MINI).name
-    print(
+    show(
         f"*** MINI SCALE: {lost} Running {mini} instead, whose times say nothing about "
         f"{name}. ***",
-        file=sys.stderr,
+        sys.stderr,
     )
     return mini
 

@@ -25,6 +25,7 @@ from algorithmic_efficiency.runner.recorder import Recorder
 from algorithmic_efficiency.runner.trainer import Trainer
 from algorithmic_efficiency.runner.trial import Progress, Rules, run_trial
 from algorithmic_efficiency.spec import Definition
+from algorithmic_efficiency.text import show
 from algorithmic_efficiency.workload import Workload
 
 SELF_TUNING_FACTOR = 1.5  # more time for a submission that tunes itself (v0.6 rules)
@@ -77,7 +78,7 @@ def restore(folder: Path, trainer: Trainer) -> tuple[Progress, Clock, int]:
     trainer.workload.bad_examples.update(meta["bad_examples"])
     progress, seconds = checkpoint.restore(meta)
     progress.preemption_count += 1
-    print(f"Resuming from {found[-1]}.", file=sys.stderr)
+    show(f"Resuming from {found[-1]}.", sys.stderr)
     return progress, Clock(seconds=seconds), int(meta["position"])
 
 
@@ -108,7 +109,7 @@ class Session:
         with locked(self.folder):
             if self.config.resume:
                 if self._finished():
-                    print(f"{self.folder} is finished already.", file=sys.stderr)
+                    show(f"{self.folder} is finished already.", sys.stderr)
                     return
                 hparams = self.folder / "hparams.json"
                 if hparams.is_file():
