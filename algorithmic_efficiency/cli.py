@@ -4,13 +4,15 @@ import contextlib
 import errno
 import importlib.metadata
 import os
+import signal
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from algorithmic_efficiency.errors import UsageError, UserError
+from algorithmic_efficiency.errors import RunInterrupted, UsageError, UserError
 from algorithmic_efficiency.flags import parse, usage
+from algorithmic_efficiency.resume_command import resume_command
 from algorithmic_efficiency.text import show
 
 if TYPE_CHECKING:
@@ -28,6 +30,7 @@ _LIMITS = {
 _UNCHANGED = (
     "max_global_steps",
     "overwrite",
+    "retry_failed",
     "skip_evals",
     "save_checkpoints",
     "save_intermediate_checkpoints",
@@ -40,18 +43,23 @@ _UNCHANGED = (
 
 
 def main(argv: Sequence[str]) -> int:
-    """Runs the command; returns 0 (ended by the rules), 2 (user's mistake) or 1.
+    """Runs the command and returns its exit code.
+
+    That is 0 where all trials ended by the rules, 1 where one failed, 2 at a user's
+    mistake, and 128 + the number of a signal that ended the run.
 
     Args:
       argv: the program's name and its arguments.
     """
+    config = None
     try:
         values = parse(argv)
         if values.get("help") or values["list"]:
             return _show(usage() if values.get("help") else listing())
         from algorithmic_efficiency.runner import study  # noqa: PLC0415 - it is slow
 
-        return study.run_study(make_config(values))
+        config = make_config(values)
+        return study.run_study(config)
     except UserError as error:
         show(f"Error: {error}", sys.stderr)
         return 2
@@ -61,12 +69,15 @@ def main(argv: Sequence[str]) -> int:
         name = str(error.filename)[:40]
         print(f"Error: the name {name!r}... is too long for a file.", file=sys.stderr)
         return 2
+    except RunInterrupted as stop:
+        assert config is not None
+        show(f"Interrupted by {signal.Signals(stop.number).name}.", sys.stderr)
+        if stop.begun:
+            show(f"Go on with:\n  {resume_command(argv, config)}", sys.stderr)
+        return 128 + stop.number
     except KeyboardInterrupt:
-        show(
-            "Interrupted. Go on from the last checkpoint with --resume_last_run.",
-            sys.stderr,
-        )
-        return 1
+        show("Interrupted before anything was run.", sys.stderr)
+        return 128 + signal.SIGINT
 
 
 def _show(text: str) -> int:

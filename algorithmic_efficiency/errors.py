@@ -6,7 +6,8 @@
     │   ├── SubmissionError  the submission breaks its contract
     │   ├── DataError        the data set is missing or damaged
     │   └── StorageError     a record or checkpoint could not be written or read
-    └── EvaluationError      an evaluation went wrong: recorded, exit code 1
+    ├── EvaluationError      an evaluation went wrong: recorded, exit code 1
+    └── RunInterrupted       a signal ended the run: exit code 128 + its number
 
     TrainingCompleteError    not a fault: a submission says that it is done
 
@@ -40,6 +41,20 @@ class StorageError(UserError):
 
 class EvaluationError(AlgoPerfError):
     """An evaluation did not count every example exactly once, or failed."""
+
+
+class RunInterrupted(AlgoPerfError):  # noqa: N818 - not an error of anybody
+    """A signal has ended the run; its records say so.
+
+    Attributes:
+      number: of the signal.
+      begun: a trial has been begun, so that the run can be resumed.
+    """
+
+    def __init__(self, number: int, *, begun: bool) -> None:
+        super().__init__(number)
+        self.number = number
+        self.begun = begun
 
 
 class TrainingCompleteError(Exception):  # noqa: N818 - the public API's name

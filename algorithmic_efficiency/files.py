@@ -1,6 +1,7 @@
 """Files and folders that appear whole or not at all, whoever is killed half-way."""
 
 import contextlib
+import errno
 import fcntl
 import os
 import shutil
@@ -8,6 +9,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TextIO
 
 from algorithmic_efficiency.errors import StorageError, UsageError
 
@@ -56,7 +58,7 @@ def exclusive(folder: Path, flag: str, otherwise: str = "") -> Iterator[None]:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        file = (folder / ".lock").open("w")
+        file = _open_lock(folder / ".lock")
     except OSError as error:
         raise StorageError(
             f"{folder} cannot be written ({error.strerror}). Give a folder of yours "
@@ -70,6 +72,20 @@ def exclusive(folder: Path, flag: str, otherwise: str = "") -> Iterator[None]:
                 f"Another process is running in {folder}. Wait for it{otherwise}."
             ) from error
         yield
+
+
+def _open_lock(path: Path) -> TextIO:
+    """Opens a lock, which is a plain file: a link could lead to any file of ours."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        number = os.open(path, flags, 0o666)
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        raise UsageError(
+            f"{path} is a symbolic link, where a plain file was expected. Remove it."
+        ) from error
+    return os.fdopen(number, "w")
 
 
 def make_folder(

@@ -107,6 +107,12 @@ FLAGS: Mapping[str, Sequence[Flag]] = {
             "Continue from the last checkpoint; without --experiment_name, of the "
             "newest experiment with this workload.",
         ),
+        Flag(
+            "retry_failed",
+            "bool",
+            False,
+            "With --resume_last_run: run trials again that have failed.",
+        ),
         Flag("save_checkpoints", "bool", True, "Write a checkpoint at evaluations."),
         Flag(
             "save_intermediate_checkpoints",

@@ -6,6 +6,7 @@ is a seed like any other, and a resumed run needs no generator state.
 """
 
 import hashlib
+import random
 
 import numpy as np
 
@@ -24,6 +25,15 @@ def pair(seed: int, *names: Name) -> tuple[int, int]:
 def integer(seed: int, *names: Name) -> int:
     """Returns one integer in [0, 2**31)."""
     return pair(seed, *names)[0]
+
+
+def seed_python(seed: int) -> None:
+    """Seeds the generators of `random` and `numpy.random`, which are Python's own.
+
+    The harness draws from neither; a submission may.
+    """
+    random.seed(integer(seed, "random"))
+    np.random.seed(integer(seed, "numpy.random"))  # noqa: NPY002 - what it seeds
 
 
 def generator(seed: int, *names: Name) -> np.random.Generator:

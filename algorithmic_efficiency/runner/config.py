@@ -37,6 +37,7 @@ class RunConfig:
     max_global_steps: int | None = None
     overwrite: bool = False
     resume: bool = False
+    retry_failed: bool = False
     skip_evals: bool = False
     save_checkpoints: bool = True
     save_intermediate_checkpoints: bool = True
@@ -52,6 +53,10 @@ class RunConfig:
         """Returns (study, trial) of everything to run, both counted from 0."""
         trials = range(self.first_trial, self.end_trial)
         return [(study, trial) for study in range(self.studies) for trial in trials]
+
+    def is_part(self) -> bool:
+        """Says whether only some of the trials are to be run."""
+        return (self.first_trial, self.end_trial) != (0, len(self.points))
 
     def trial_folder(self, study: int, trial: int) -> Path:
         """Returns where a trial is recorded."""

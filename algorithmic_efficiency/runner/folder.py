@@ -1,11 +1,20 @@
 """A trial's folder: one process at a time, and emptied only when asked."""
 
 import contextlib
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 from algorithmic_efficiency.files import exclusive
+
+# What a trial writes; all else in its folder belongs to somebody else. The last ones
+# are those of TensorBoard, of Weights & Biases and of --capture_jax_trace.
+_OURS = re.compile(
+    r"(run|hparams|wandb_run|(flags|meta_data)_\d+)\.json|(eval_)?measurements\.csv|"
+    r"checkpoint_\d+(\.\w+)?|curves\.png|(traceback|faults)\.txt|\..+\.tmp|"
+    r"events\.out\.tfevents\..*|wandb|jax_trace"
+)
 
 
 @contextlib.contextmanager
@@ -16,14 +25,22 @@ def locked(folder: Path) -> Iterator[None]:
         try:
             yield
         finally:
-            if [path.name for path in folder.iterdir()] == [".lock"]:
-                shutil.rmtree(folder)  # nothing was run, so the name is free again
+            remove_if_unused(folder)  # nothing was run, so the name is free again
 
 
 def empty(folder: Path) -> None:
     """Deletes the records of an earlier run, but not the lock that we hold."""
     for path in folder.iterdir():
-        if path.is_dir():
+        if not _OURS.fullmatch(path.name):
+            continue
+        if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
-        elif path.name != ".lock":
-            path.unlink()
+        else:
+            path.unlink(missing_ok=True)
+
+
+def remove_if_unused(folder: Path) -> None:
+    """Removes a folder in which there is no more than the lock."""
+    with contextlib.suppress(OSError):  # somebody has removed it already
+        if [path.name for path in folder.iterdir()] == [".lock"]:
+            shutil.rmtree(folder)

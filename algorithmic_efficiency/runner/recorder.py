@@ -7,6 +7,7 @@ from algorithmic_efficiency.runner import checkpoint
 from algorithmic_efficiency.runner.clock import Clock
 from algorithmic_efficiency.runner.progress import ProgressLine
 from algorithmic_efficiency.runner.records import MetricsLogger, Table
+from algorithmic_efficiency.runner.run_record import RunRecord
 from algorithmic_efficiency.runner.trial import Progress, times
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ class Recorder:
         line: ProgressLine,
         logger: MetricsLogger,
         evals: Table,
+        run: RunRecord,
         *,
         save_checkpoints: bool,
         keep_all: bool,
@@ -32,6 +34,7 @@ class Recorder:
         self._line = line
         self.logger = logger
         self._evals = evals
+        self._run = run
         self._save_checkpoints = save_checkpoints
         self._keep_all = keep_all
 
@@ -48,6 +51,7 @@ class Recorder:
         self.logger.flush()
         self._line.evaluated(progress, clock)
         self._checkpoint(progress, clock)
+        self._run.write("running")
 
     def finish(self, progress: Progress, clock: Clock) -> None:
         """Writes the last state and a last row of measurements."""
@@ -55,9 +59,28 @@ class Recorder:
         self.logger.append_scalar_metrics(times(clock), progress.step)
         self.logger.finish()
 
+    def break_off(self, progress: Progress, clock: Clock, *, whole: bool) -> None:
+        """Writes what has been logged, and the state if it is whole, in mid-training.
+
+        Raises:
+          StorageError: the disk is full or the folder cannot be written.
+        """
+        self.logger.finish(failed=True)
+        if whole and progress.step:
+            self._checkpoint(progress, clock)
+
+    def abandon(self) -> None:
+        """Writes what has been logged before a fault; the last checkpoint stays.
+
+        Raises:
+          StorageError: the disk is full or the folder cannot be written.
+        """
+        self.logger.finish(failed=True)
+
     def _checkpoint(self, progress: Progress, clock: Clock) -> None:
         if progress.diverged or not self._save_checkpoints:
             return  # the last good one stays
+        progress.logged_rows = len(self.logger.table.rows)
         clock.switch("logging")  # so that the time of this record is in it
         trainer = self._trainer
         meta = checkpoint.describe(

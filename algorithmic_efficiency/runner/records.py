@@ -10,18 +10,27 @@ import csv
 import io
 import json
 import math
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from algorithmic_efficiency import files
-from algorithmic_efficiency.text import csv_cell
+from algorithmic_efficiency import files, strict_json
+from algorithmic_efficiency.errors import StorageError
+from algorithmic_efficiency.text import csv_cell, show
 
 Row = dict[str, Any]
+_DAMAGED = (
+    "Bring the file back from a copy; or delete it, and the trial goes on from its "
+    "last checkpoint; or start a new experiment."
+)
 
 
-def atomic(path: Path) -> contextlib.AbstractContextManager[Path]:
+@contextlib.contextmanager
+def atomic(path: Path) -> Iterator[Path]:
     """Gives a temporary path to write to, and renames it to `path` at the end.
+
+    A folder that somebody has removed meanwhile is made again.
 
     Raises:
       StorageError: the disk is full or the folder cannot be written; what was at
@@ -31,7 +40,10 @@ def atomic(path: Path) -> contextlib.AbstractContextManager[Path]:
         "What was saved before is intact: make room or grant access, then go on with "
         "--resume_last_run."
     )
-    return files.atomic(path, advice)
+    with contextlib.suppress(OSError):  # the next line says what is wrong
+        path.parent.mkdir(parents=True, exist_ok=True)
+    with files.atomic(path, advice) as temporary:
+        yield temporary
 
 
 def write_text(path: Path, text: str) -> None:
@@ -43,6 +55,29 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, content: Any) -> None:
     """Writes a JSON file atomically; inf and NaN, which JSON lacks, become null."""
     write_text(path, json.dumps(_plain(content), indent=2, default=str) + "\n")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Returns what `write_json` wrote, or {} where there is no file.
+
+    Raises:
+      StorageError: the file is damaged or cannot be read.
+    """
+    try:
+        content = strict_json.parse(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise StorageError(f"{path} cannot be read ({error.strerror}).") from error
+    except (ValueError, RecursionError) as error:
+        what = str(error) if isinstance(error, ValueError) else "nested too deeply"
+        raise StorageError(f"{path} is damaged: {what}. {_DAMAGED}") from error
+    if not isinstance(content, dict):
+        raise StorageError(
+            f"{path} is damaged: it holds {type(content).__name__}, where an object "
+            f"was written. {_DAMAGED}"
+        )
+    return content
 
 
 def _plain(value: Any) -> Any:
@@ -63,13 +98,32 @@ class Table:
         self.rows = list(rows)
 
     @classmethod
-    def read(cls, path: Path, last_step: int) -> "Table":
-        """Returns the table of an interrupted run, up to a global step."""
+    def read(cls, path: Path, last_step: float, count: int | None = None) -> "Table":
+        """Returns the table as it was when a checkpoint was written.
+
+        Args:
+          path: of the file; where there is none the table is empty.
+          last_step: of the checkpoint; rows of later steps are made again.
+          count: of rows that there were, where the checkpoint knows it. Only the step
+            does not tell: rows of its own step may have been written after it.
+
+        Raises:
+          StorageError: the file is damaged or cannot be read.
+        """
         rows: list[Row] = []
-        if path.is_file():
-            with path.open(newline="") as file:
-                rows = list(csv.DictReader(file))
-        return cls(path, [r for r in rows if float(r["global_step"]) <= last_step])
+        try:
+            with path.open(newline="", encoding="utf-8") as file:
+                for row in map(_whole, csv.DictReader(file, strict=True)):
+                    if count is not None or float(row["global_step"]) <= last_step:
+                        rows.append(row)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            raise StorageError(f"{path} cannot be read ({error.strerror}).") from error
+        except (ValueError, TypeError, KeyError, csv.Error) as error:
+            why = f"{type(error).__name__}: {error}"
+            raise StorageError(f"{path} is damaged ({why}). {_DAMAGED}") from error
+        return cls(path, rows[:count])
 
     def append(self, row: Mapping[str, Any]) -> None:
         """Adds a row; nothing is written before `flush`."""
@@ -88,19 +142,45 @@ class Table:
         write_text(self.path, text.getvalue())
 
 
+def _whole(row: Row) -> Row:
+    """Returns a row that has as many cells as there are columns.
+
+    Raises:
+      ValueError: it has more, or less.
+    """
+    if None in row or None in row.values():
+        raise ValueError(f"a row has another number of cells than the header: {row}")
+    return row
+
+
+Scalars = dict[str, float]
+
+
 class MetricsLogger:
     """Receives a submission's scalars and keeps them until they are flushed.
 
+    Args:
+      table: the CSV file.
+      sinks: further receivers such as TensorBoard, called off the clock. One that
+        raises is left out from then on.
+      tee: is given each (step, scalars) at once, on the clock, and None when all that
+        it was given has been written.
+
     Attributes:
       latest: the newest value of every scalar that the submission has logged.
-      sinks: further receivers such as TensorBoard, called off the clock.
     """
 
-    def __init__(self, table: Table, sinks: Sequence[Any] = ()) -> None:
+    def __init__(
+        self,
+        table: Table,
+        sinks: Sequence[Any] = (),
+        tee: Callable[[tuple[int, Scalars] | None], None] = lambda row: None,
+    ) -> None:
         self.table = table
         self.sinks = list(sinks)
-        self.latest: dict[str, float] = {}
-        self._pending: list[tuple[int, dict[str, float]]] = []
+        self.latest: Scalars = {}
+        self._pending: list[tuple[int, Scalars]] = []
+        self._tee = tee
 
     def append_scalar_metrics(
         self,
@@ -116,54 +196,42 @@ class MetricsLogger:
         scalars = {name: float(value) for name, value in metrics.items()}
         self.latest.update(scalars)
         self._pending.append((int(global_step), scalars))
+        self._tee(self._pending[-1])
 
-    def finish(self) -> None:
+    def finish(self, *, failed: bool = False) -> None:
         """Flushes and closes the sinks; also part of the public API."""
-        self.flush()
-        for sink in self.sinks:
-            sink.close()
+        try:
+            self.flush()
+        finally:
+            self._tell(lambda sink: sink.close(failed=failed))
+            self.sinks.clear()
 
     def flush(self) -> None:
         """Writes what has been kept; called off the clock."""
-        for step, scalars in self._pending:
-            cells = {csv_cell(name): value for name, value in scalars.items()}
-            self.table.append({"global_step": step, **cells})
-            for sink in self.sinks:
-                sink.add(step, scalars)
-        self._pending.clear()
+        pending, self._pending = self._pending, []
+        for step, scalars in pending:
+            self.table.append(as_row(step, scalars))
+        self._tell(lambda sink: [sink.add(*row) for row in pending])
         self.table.flush()
+        self._tee(None)
+
+    def _tell(self, what: Callable[[Any], object]) -> None:
+        """Tells each sink; one that raises is left out from then on."""
+        for sink in list(self.sinks):
+            try:
+                what(sink)
+            except Exception as error:  # noqa: BLE001 - a lost network ends no trial
+                self.sinks.remove(sink)
+                show(
+                    f"{type(sink).__name__} is left out from here on "
+                    f"({type(error).__name__}: {error}); the CSV files have all.",
+                    sys.stderr,
+                )
 
 
-class TensorBoard:
-    """Writes scalars as TensorBoard events, by PyTorch's own writer or tensorboardX."""
-
-    def __init__(self, folder: Path) -> None:
-        from tensorboard.summary import Writer  # noqa: PLC0415 - an optional extra
-
-        self._writer = Writer(str(folder))
-
-    def add(self, step: int, scalars: Mapping[str, float]) -> None:
-        """Adds the scalars of one step."""
-        for name, value in scalars.items():
-            self._writer.add_scalar(name, value, step)
-
-    def close(self) -> None:
-        """Writes what is left."""
-        self._writer.close()
-
-
-class WandB:
-    """Sends scalars to Weights & Biases."""
-
-    def __init__(self, folder: Path, name: str, config: Mapping[str, Any]) -> None:
-        import wandb  # noqa: PLC0415 - an optional extra
-
-        self._run = wandb.init(dir=str(folder), name=name, config=dict(config))
-
-    def add(self, step: int, scalars: Mapping[str, float]) -> None:
-        """Adds the scalars of one step."""
-        self._run.log(dict(scalars), step=step)
-
-    def close(self) -> None:
-        """Ends the run."""
-        self._run.finish()
+def as_row(step: int, scalars: Mapping[str, float]) -> Row:
+    """Returns the row of a table for scalars of one step."""
+    return {
+        "global_step": step,
+        **{csv_cell(name): value for name, value in scalars.items()},
+    }

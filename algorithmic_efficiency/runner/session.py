@@ -1,206 +1,264 @@
 """One trial from its folder to its record: sets the pieces up and runs the loop."""
 
 import contextlib
-import json
-import math
 import sys
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from algorithmic_efficiency import registry, seeds, submission
 from algorithmic_efficiency.backends import base
-from algorithmic_efficiency.errors import DataError, StorageError, UsageError, UserError
-from algorithmic_efficiency.runner import checkpoint, curves, metadata, records, tuning
+from algorithmic_efficiency.errors import StorageError, SubmissionError, UserError
+from algorithmic_efficiency.runner import (
+    contract,
+    ending,
+    experiments,
+    failures,
+    post_mortem,
+    records,
+    sinks,
+    tuning,
+)
 from algorithmic_efficiency.runner.clock import Clock
 from algorithmic_efficiency.runner.config import RunConfig
-from algorithmic_efficiency.runner.description import (
-    describe,
-    submission_name,
-    surroundings,
-)
 from algorithmic_efficiency.runner.folder import empty, locked
+from algorithmic_efficiency.runner.outcome import Outcome
 from algorithmic_efficiency.runner.progress import ProgressLine
 from algorithmic_efficiency.runner.recorder import Recorder
+from algorithmic_efficiency.runner.resuming import (
+    left_to_do,
+    preemptions,
+    recorded_point,
+    restore,
+)
+from algorithmic_efficiency.runner.rules import rules_of, seed_of, status_of
+from algorithmic_efficiency.runner.run_record import (
+    RunRecord,
+    describe,
+    read_run,
+    surroundings,
+    write_surroundings,
+)
+from algorithmic_efficiency.runner.stopping import Interrupted, Stop
 from algorithmic_efficiency.runner.trainer import Trainer
-from algorithmic_efficiency.runner.trial import Progress, Rules, run_trial
-from algorithmic_efficiency.spec import Definition
+from algorithmic_efficiency.runner.trial import INTERRUPTED, Progress, run_trial
 from algorithmic_efficiency.text import show
 from algorithmic_efficiency.workload import Workload
 
-SELF_TUNING_FACTOR = 1.5  # more time for a submission that tunes itself (v0.6 rules)
-FINISHED = ("target_reached", "missed", "diverged")
-
-
-def rules_of(config: RunConfig, definition: Definition) -> Rules:
-    """Returns what ends a trial of this run and when it is evaluated."""
-    factor = SELF_TUNING_FACTOR if config.ruleset == "self" else 1.0
-    return Rules(
-        budget_seconds=definition.max_allowed_runtime_sec * factor,
-        eval_period_seconds=definition.eval_period_time_sec,
-        max_global_steps=config.max_global_steps,
-        skip_evals=config.skip_evals,
-    )
-
-
-def seed_of(config: RunConfig, study: int, trial: int) -> int:
-    """Returns the seed of one trial, an own one for each study and trial."""
-    return seeds.integer(config.seed, "study", study, "trial", trial)
-
-
-def status_of(progress: Progress) -> str:
-    """Returns how a trial ended that nothing has broken off."""
-    if progress.diverged:
-        return "diverged"
-    return "target_reached" if math.isfinite(progress.score) else "missed"
-
-
-def restore(folder: Path, trainer: Trainer) -> tuple[Progress, Clock, int]:
-    """Returns (progress, clock, position in the data) of the newest checkpoint.
-
-    Also sets the trainer's state, its bad examples and the global generators. Where
-    there is no checkpoint the trial begins.
-
-    Raises:
-      StorageError: the checkpoint is damaged or of another submission.
-      UsageError: it was written with another seed.
-    """
-    found = checkpoint.existing(folder)
-    if not found:
-        return Progress(), Clock(), 0
-    state, meta = checkpoint.load(found[-1], trainer.backend, trainer.state)
-    if meta["seed"] != trainer.seed:
-        raise UsageError(
-            f"{found[-1]} was written with another --rng_seed. Resume with the "
-            "same seed, or without the flag."
-        )
-    trainer.state = state
-    trainer.workload.bad_examples.update(meta["bad_examples"])
-    progress, seconds = checkpoint.restore(meta)
-    progress.preemption_count += 1
-    show(f"Resuming from {found[-1]}.", sys.stderr)
-    return progress, Clock(seconds=seconds), int(meta["position"])
-
-
-def read_run(folder: Path) -> dict[str, Any]:
-    """Returns run.json of a trial, or {} where there is none."""
-    path = folder / "run.json"
-    if not path.is_file():
-        return {}
-    content: dict[str, Any] = json.loads(path.read_text())
-    return content
-
 
 class Session:
-    """One trial of a run; `run` does everything."""
+    """One trial of a run; `run` does everything.
 
-    def __init__(self, config: RunConfig, study: int, trial: int) -> None:
+    Args:
+      config: of the run.
+      study: index of the study.
+      trial: index of the trial in the study.
+      stop: the wish to end early.
+      tell: is told what the process that started this one needs to know, should this
+        one die: see `isolation`.
+    """
+
+    def __init__(
+        self,
+        config: RunConfig,
+        study: int,
+        trial: int,
+        stop: Stop | None = None,
+        tell: Callable[..., None] = lambda *event: None,
+    ) -> None:
         self.config = config
-        self.study = study
-        self.trial = trial
         self.folder = config.trial_folder(study, trial)
         self.definition = registry.get(config.workload)
         self.point = config.points[trial]
         self.seed = seed_of(config, study, trial)
         self.rules = rules_of(config, self.definition)
+        self.first = config.plan()[0] == (study, trial)
+        self.stop = stop or Stop()
+        self.tell = tell
+        facts = describe(config, self.definition, self.rules)
+        facts |= {"study": study, "trial": trial}
+        self.record = RunRecord(self.folder, facts)
+        self.recorder: Recorder | None = None
+        self.hyperparameters: Any = None
+        self.began = False
 
-    def run(self) -> None:
-        """Runs the trial, unless it has been run to its end before."""
+    def run(self) -> Outcome:
+        """Runs the trial, unless it has been run to its end before.
+
+        Raises:
+          UserError: nothing was run and nothing has changed.
+        """
         with locked(self.folder):
             if self.config.resume:
-                if self._finished():
-                    show(f"{self.folder} is finished already.", sys.stderr)
-                    return
-                hparams = self.folder / "hparams.json"
-                if hparams.is_file():
-                    self.point = json.loads(hparams.read_text())
-            elif self.config.overwrite:
-                empty(self.folder)
-            with self.opened() as trainer:
-                self._train(trainer)
+                self.record.before = read_run(self.folder)
+                left = left_to_do(self.record.before, self.config)
+                if left != "run":
+                    return self._leave(left)
+                self.point = recorded_point(self.folder) or self.point
+            with contextlib.ExitStack() as stack:
+                return self._attempt(stack)
 
-    def _finished(self) -> bool:
-        """Says whether the trial has ended; a later --max_global_steps reopens it."""
-        run, limit = read_run(self.folder), self.rules.max_global_steps
-        if run.get("stop_reason") == "max_global_steps":
-            return limit is not None and run["global_step"] >= limit
-        return run.get("status") in FINISHED
+    def _leave(self, left: str) -> Outcome:
+        """Leaves a trial as it is that is finished or has failed."""
+        if left == "finished":
+            show(f"{self.folder} is finished already.", sys.stderr)
+            return Outcome("ended")
+        error = str(self.record.before.get("error") or "no reason is recorded")
+        show(
+            f"{self.folder} has failed before ({error}); --retry_failed runs it again.",
+            sys.stderr,
+        )
+        return Outcome("failed")
 
     @contextlib.contextmanager
     def opened(self) -> Iterator[Trainer]:
         """Gives the trainer, its model initialised and its data not yet opened."""
-        options: dict[str, Any] = {}
-        if self.config.framework == "pytorch":
-            options["compile_models"] = self.config.torch_compile
-        backend = base.make(self.config.framework, **options)
-        loaded = submission.load(self.config.submission_path)
-        workload = Workload(self.definition, backend, self.config.folders)
-        workload.eval_num_workers = self.config.eval_num_workers
-        point = tuning.namedtuple(self.point) if self.point is not None else None
-        trainer = Trainer(workload, loaded, backend, point, self.seed)
+        trainer = self._trainer(*self._at_the_door())
         try:
             yield trainer
         finally:
             trainer.close()
 
-    def _train(self, trainer: Trainer) -> None:
-        """Runs the loop between two records: what is to be run, and what came of it."""
-        progress, clock, position = (
-            restore(self.folder, trainer)
-            if self.config.resume
-            else (Progress(), Clock(), 0)
-        )
-        line = ProgressLine(self.rules, self.definition)
+    def _at_the_door(self) -> tuple[base.Backend, submission.Submission, Workload]:
+        """Checks what all trials share, before anything is written."""
+        seeds.seed_python(self.seed)
+        options: dict[str, Any] = {}
+        if self.config.framework == "pytorch":
+            options["compile_models"] = self.config.torch_compile
+        backend = base.make(self.config.framework, **options)
+        backend.seed_globals(seeds.pair(self.seed, "import"))
+        loaded = submission.load(self.config.submission_path)
+        workload = Workload(self.definition, backend, self.config.folders)
+        workload.eval_num_workers = self.config.eval_num_workers
+        name, limit = self.definition.name, self.definition.eval_batch_size
+        loaded.batch_size(name, backend.device_count)
+        loaded.eval_batch_size(name, limit, backend.device_count)
+        return backend, loaded, workload
+
+    def _trainer(
+        self, backend: base.Backend, loaded: submission.Submission, workload: Workload
+    ) -> Trainer:
+        if self.point is not None:
+            self.hyperparameters = tuning.namedtuple(self.point)
+        return Trainer(workload, loaded, backend, self.hyperparameters, self.seed)
+
+    def _attempt(self, stack: contextlib.ExitStack) -> Outcome:
+        """Runs the trial between two records: that it runs, and what came of it."""
+        try:
+            with self.stop.at_once():
+                parts = self._at_the_door()
+                if not self.config.skip_evals:
+                    parts[2].open_evaluation()
+                self._begin(parts[0])
+                stack.enter_context(post_mortem.faults_kept(self.folder))
+                trainer = self._trainer(*parts)
+                stack.callback(trainer.close)
+                line = ProgressLine(self.rules, self.definition)
+                stack.callback(line.close)
+                self._set_up(trainer, line)
+            return self._train(trainer, line)
+        except Interrupted as stop:
+            return self._interrupted(whole=stop.whole)
+        except UserError as error:
+            mistake = self.began and isinstance(error, SubmissionError)
+            if mistake or self.recorder is not None:
+                return self._failed(error)
+            if self.began:
+                self._take_back()
+            raise
+        except BaseException as error:  # noqa: BLE001 - a submission may raise anything
+            return self._failed(error)
+
+    def _begin(self, backend: base.Backend) -> None:
+        """Records that the trial runs, before the submission sees its point."""
+        self._clear()
+        self.record.facts |= {"hyperparameters": self.point, **surroundings(backend)}
+        self.record.write("running")
+        if self.point is not None:
+            records.write_json(self.folder / "hparams.json", self.point)
+        self.began = True
+        self.tell("begun")
+
+    def _clear(self) -> None:
+        """Removes the records of an earlier run, where that was asked for."""
+        if self.config.overwrite:
+            empty(self.folder)
+            if self.first:
+                experiments.remove_others(self.config)
+
+    def _take_back(self) -> None:
+        """Leaves the folder as it was: nothing has been run."""
+        with contextlib.suppress(StorageError):
+            self.record.take_back()
+        if not self.record.before:
+            (self.folder / "hparams.json").unlink(missing_ok=True)
+
+    def _set_up(self, trainer: Trainer, line: ProgressLine) -> None:
+        """Brings the trial to where it goes on, or begins."""
+        progress, clock, position = Progress(), Clock(), 0
+        if self.config.resume:
+            progress, clock, position = restore(self.folder, trainer)
+            if not progress.step:
+                show(f"There is no checkpoint in {self.folder} yet.", sys.stderr)
+            progress.preemption_count = preemptions(self.folder, self.record.before)
         recorder = self._recorder(trainer, line, progress)
         trainer.workload.attach_metrics_logger(recorder.logger)
         trainer.recorder = recorder
+        trainer.at_once = self.stop.at_once
         evals = not self.config.skip_evals
         trainer.open_data(self.config.num_workers, position, evals=evals)
-        self._write_start(trainer, progress, clock)
+        self.record.trainer = trainer
+        self.record.progress, self.record.clock = progress, clock
+        write_surroundings(self.record, self.config, progress.preemption_count)
+        self.record.write("running")
+        self.recorder = recorder
+
+    def _recorder(
+        self, trainer: Trainer, line: ProgressLine, progress: Progress
+    ) -> Recorder:
+        receivers = sinks.make(self.config, self.folder, self.point or {})
+        read, step = records.Table.read, progress.step
+        table = read(self.folder / "measurements.csv", step, progress.logged_rows)
+        return Recorder(
+            self.folder,
+            trainer,
+            line,
+            records.MetricsLogger(table, receivers, lambda row: self.tell("row", row)),
+            read(self.folder / "eval_measurements.csv", step),
+            self.record,
+            save_checkpoints=self.config.save_checkpoints,
+            keep_all=self.config.save_intermediate_checkpoints,
+        )
+
+    def _train(self, trainer: Trainer, line: ProgressLine) -> Outcome:
+        """Runs the loop and writes what came of it."""
+        progress, clock, recorder = self._running()
         clock.switch("other")
-        try:
-            with self._traced():
-                reason = run_trial(trainer, clock, self.rules, progress)
-            clock.switch("logging")
-            status = status_of(progress)
-            recorder.finish(progress, clock)
-            clock.switch("other")
-        except BaseException as error:
-            with contextlib.suppress(StorageError):
-                end = ("failed", _reason(error))
-                self._write_end(trainer, progress, clock, end, _told(error))
-            raise
-        finally:
-            line.close()
-        self._write_end(trainer, progress, clock, (status, reason))
-        self._summarise(progress, clock, line, f"{status} ({reason})")
+        with self._traced():
+            reason = run_trial(
+                trainer, clock, self.rules, progress, self.stop.requested
+            )
+        if reason == INTERRUPTED:
+            return self._interrupted(whole=True)
+        clock.switch("logging")
+        recorder.finish(progress, clock)
+        clock.switch("other")
+        status = status_of(progress)
+        self.record.write(status, reason)
+        line.close()
+        ending.draw(self.config, self.definition, self.folder, progress)
+        line.say(ending.summary(f"{status} ({reason})", progress, clock))
+        line.say(f"Records: {self.folder}")
         if self.config.profile:
             steps = max(progress.step, 1)
             for part, seconds in trainer.seconds_in.items():
                 line.say(
                     f"{part}: {seconds:.2f} s, {seconds / steps * 1e3:.2f} ms a step"
                 )
+        return Outcome("ended")
 
-    def _recorder(
-        self, trainer: Trainer, line: ProgressLine, progress: Progress
-    ) -> Recorder:
-        sinks: list[Any] = []
-        if self.config.use_tensorboard:
-            sinks.append(records.TensorBoard(self.folder))
-        if self.config.use_wandb:
-            name = "/".join(self.folder.parts[-3:])
-            sinks.append(records.WandB(self.folder, name, self.point or {}))
-        table = records.Table.read(self.folder / "measurements.csv", progress.step)
-        evals = self.folder / "eval_measurements.csv"
-        return Recorder(
-            self.folder,
-            trainer,
-            line,
-            records.MetricsLogger(table, sinks),
-            records.Table.read(evals, progress.step),
-            save_checkpoints=self.config.save_checkpoints,
-            keep_all=self.config.save_intermediate_checkpoints,
-        )
+    def _running(self) -> tuple[Progress, Clock, Recorder]:
+        assert self.record.progress is not None and self.recorder is not None
+        return self.record.progress, self.record.clock, self.recorder
 
     @contextlib.contextmanager
     def _traced(self) -> Iterator[None]:
@@ -212,75 +270,42 @@ class Session:
         with jax.profiler.trace(str(self.folder / "jax_trace")):
             yield
 
-    def _write_start(self, trainer: Trainer, progress: Progress, clock: Clock) -> None:
-        count = progress.preemption_count
-        if self.point is not None:
-            records.write_json(self.folder / "hparams.json", self.point)
-        records.write_json(self.folder / f"flags_{count}.json", self.config.flags)
-        plain = (bool, int, float, str)
-        facts = {
-            f"workload.{name}": value
-            for name, value in vars(self.definition).items()
-            if isinstance(value, plain)
-        }
-        facts |= {"rng_seed": self.config.seed, **surroundings(trainer.backend)}
-        records.write_json(self.folder / f"meta_data_{count}.json", facts)
-        run = self._described(trainer, progress, clock)
-        run |= {"status": "running", "stop_reason": "", "error": ""}
-        records.write_json(self.folder / "run.json", run)
+    def _interrupted(self, *, whole: bool) -> Outcome:
+        """Saves what can be saved after a signal; `whole` as in `Interrupted`."""
+        self.tell("stopping")
+        if self.recorder is not None:
+            progress, clock, recorder = self._running()
+            clock.switch("logging")
+            recorder.break_off(progress, clock, whole=whole)
+            clock.switch("other")
+        if self.began:
+            self.record.write("interrupted", INTERRUPTED)
+        if self.recorder is not None:
+            ending.draw(self.config, self.definition, self.folder, progress)
+            show(ending.summary("Interrupted", progress, clock), sys.stderr)
+        return Outcome("interrupted")
 
-    def _write_end(
-        self,
-        trainer: Trainer,
-        progress: Progress,
-        clock: Clock,
-        end: tuple[str, str],
-        error: str = "",
-    ) -> None:
-        run = self._described(trainer, progress, clock)
-        run |= {"status": end[0], "stop_reason": end[1], "error": error}
-        records.write_json(self.folder / "run.json", run)
-        if progress.evals:
-            name = submission_name(self.config)
-            title = f"{self.config.workload}, {self.config.framework}, {name}"
-            curves.draw(self.folder / "curves.png", self.definition, title, progress)
-
-    def _described(
-        self, trainer: Trainer, progress: Progress, clock: Clock
-    ) -> dict[str, Any]:
-        return {
-            **describe(self.config, self.definition, self.rules, progress, clock),
-            "study": self.study,
-            "trial": self.trial,
-            "hyperparameters": self.point,
-            "batch_size": trainer.batch_size,
-            "bad_examples": trainer.bad_examples,
-            "seconds_in": trainer.seconds_in,
-            "peak_memory_bytes": metadata.peak_memory_bytes(),
-            **surroundings(trainer.backend),
-        }
-
-    def _summarise(
-        self, progress: Progress, clock: Clock, line: ProgressLine, end: str
-    ) -> None:
-        phases = " + ".join(f"{name} {s:.1f}" for name, s in clock.seconds.items())
-        peak = metadata.peak_memory_bytes() / 2**30
-        line.say(
-            f"{end} after {progress.step} steps. Wall {clock.total:.1f} s = {phases}. "
-            f"Peak memory {peak:.2f} GiB."
-        )
-        line.say(f"Records: {self.folder}")
-
-
-def _reason(error: BaseException) -> str:
-    if isinstance(error, KeyboardInterrupt):
-        return "interrupted"
-    if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
-        return "out_of_memory"
-    return "bad_data" if isinstance(error, DataError) else "failed"
-
-
-def _told(error: BaseException) -> str:
-    if isinstance(error, UserError):
-        return str(error)
-    return f"{type(error).__name__}: {error}"
+    def _failed(self, error: BaseException) -> Outcome:
+        """Records that an error has ended the trial, unless the disk is full."""
+        path = self.config.submission_path
+        misread = contract.fault_of_hyperparameters(error, self.hyperparameters, path)
+        if misread:
+            sentence = SubmissionError(f"{path}: {misread}.")
+            sentence.__cause__, error = error, sentence
+        words = failures.told(error)
+        end = ("failed", failures.reason_of(error))
+        if isinstance(error, StorageError):
+            end = ("interrupted", "storage")
+        with contextlib.suppress(StorageError, OSError):
+            if not self.began:
+                self._clear()
+            self.record.write(*end, words)
+        if self.recorder is not None:
+            progress, clock, recorder = self._running()
+            with contextlib.suppress(StorageError):
+                recorder.abandon()
+            ending.draw(self.config, self.definition, self.folder, progress)
+        if isinstance(error, UserError) and not isinstance(error, SubmissionError):
+            return Outcome("refused", words)
+        ending.explain(error, path, self.folder)
+        return Outcome("failed", mistake=isinstance(error, UserError))

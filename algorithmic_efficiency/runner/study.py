@@ -1,91 +1,54 @@
-"""Runs the trials of a study, each in a fresh process where there are several."""
+"""Runs the trials of all studies one after the other and says what came of them."""
 
-import contextlib
 import math
-import multiprocessing
 import statistics
 import sys
-import traceback
-from pathlib import Path
 
-from algorithmic_efficiency.errors import StorageError, UsageError, UserError
-from algorithmic_efficiency.runner import records
+from algorithmic_efficiency.errors import RunInterrupted, UsageError
+from algorithmic_efficiency.runner import experiments
 from algorithmic_efficiency.runner.config import RunConfig
-from algorithmic_efficiency.runner.session import Session, read_run
+from algorithmic_efficiency.runner.isolation import Signals, run_trial_apart
+from algorithmic_efficiency.runner.outcome import Outcome
+from algorithmic_efficiency.runner.run_record import read_run
 from algorithmic_efficiency.text import show
 
 
 def run_study(config: RunConfig) -> int:
-    """Runs every trial of the plan, prints the score and returns the exit code."""
-    plan = config.plan()
-    for study, trial in plan:
-        _check_folder(config, config.trial_folder(study, trial))
-    for number, (study, trial) in enumerate(plan, start=1):
-        if len(plan) > 1:
-            show(f"--- Tuning run {number}/{len(plan)} ---", sys.stderr)
-            code = _run_in_fresh_process(config, study, trial)
-        else:
-            code = run_one(config, study, trial)
-        if code:
-            return code
-    score = _score(config)
-    show(f"Final {config.workload} score: {score:.6g}")
-    return 0
+    """Runs every trial of the plan, prints the score and returns the exit code.
 
+    A trial that fails is recorded so, and the next one runs.
 
-def run_one(config: RunConfig, study: int, trial: int) -> int:
-    """Runs one trial in this process; returns its exit code.
+    Returns:
+      0; 1 if a trial failed; 2 if all failed, each by a mistake of the user.
 
-    A user's mistake ends it with one sentence; anything else leaves its traceback in
-    the trial's folder.
+    Raises:
+      UsageError: something that concerns all trials is impossible.
+      RunInterrupted: a signal has ended the run.
     """
-    folder = config.trial_folder(study, trial)
-    try:
-        Session(config, study, trial).run()
-    except UserError:
-        raise
-    except Exception as error:  # noqa: BLE001 - recorded, then reported
-        return _report_failure(folder, error)
-    return 0
+    experiments.check_folders(config)
+    plan, outcomes = config.plan(), list[Outcome]()
+    with Signals().caught() as signals:
+        for number, (study, trial) in enumerate(plan, start=1):
+            if len(plan) > 1:
+                show(f"--- Tuning run {number}/{len(plan)} ---", sys.stderr)
+            outcome = run_trial_apart(config, study, trial, signals)
+            outcomes.append(outcome)
+            if outcome.kind == "refused":
+                raise UsageError(outcome.message)
+            if signals.number and (outcome.kind == "interrupted" or number < len(plan)):
+                begun = bool(experiments.trials_in(config))
+                raise RunInterrupted(signals.number, begun=begun)
+    show(f"Final {config.workload} score: {_score(config):.6g}")
+    return exit_code(outcomes)
 
 
-def _run_in_fresh_process(config: RunConfig, study: int, trial: int) -> int:
-    context = multiprocessing.get_context("spawn")
-    process = context.Process(target=_child, args=(config, study, trial))
-    process.start()
-    process.join()
-    return process.exitcode if process.exitcode is not None else 1
-
-
-def _child(config: RunConfig, study: int, trial: int) -> None:
-    try:
-        sys.exit(run_one(config, study, trial))
-    except UserError as error:
-        show(f"Error: {error}", sys.stderr)
-        sys.exit(2)
-
-
-def _report_failure(folder: Path, error: Exception) -> int:
-    path = folder / "traceback.txt"
-    with contextlib.suppress(OSError, StorageError):
-        records.write_text(path, "".join(traceback.format_exception(error)))
-    last = traceback.extract_tb(error.__traceback__)[-1]
-    show(
-        f"The trial failed: {type(error).__name__}: {error} ({last.filename}, line "
-        f"{last.lineno}). The whole traceback is in {path}.",
-        sys.stderr,
-    )
-    return 1
-
-
-def _check_folder(config: RunConfig, folder: Path) -> None:
-    recorded = (folder / "run.json").exists()
-    if not recorded or config.resume or config.overwrite:
-        return
-    raise UsageError(
-        f"{folder} exists already. Give another --experiment_name, continue it with "
-        "--resume_last_run, or replace it with --overwrite."
-    )
+def exit_code(outcomes: list[Outcome]) -> int:
+    """Returns the exit code of a run by how its trials ended."""
+    failed = [outcome for outcome in outcomes if outcome.kind == "failed"]
+    if not failed:
+        return 0
+    mistakes = all(outcome.mistake for outcome in failed)
+    return 2 if mistakes and len(failed) == len(outcomes) else 1
 
 
 def _score(config: RunConfig) -> float:
@@ -94,5 +57,10 @@ def _score(config: RunConfig) -> float:
     for study in range(config.studies):
         trials = range(config.first_trial, config.end_trial)
         runs = [read_run(config.trial_folder(study, trial)) for trial in trials]
-        best.append(min(math.inf if r["score"] is None else r["score"] for r in runs))
+        best.append(min(map(_seconds, runs)))
     return statistics.median(best)
+
+
+def _seconds(run: dict[str, object]) -> float:
+    score = run.get("score")
+    return float(score) if isinstance(score, int | float) else math.inf

@@ -2,13 +2,20 @@
 
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from algorithmic_efficiency import seeds
 from algorithmic_efficiency.backends.base import Backend
-from algorithmic_efficiency.errors import SubmissionError
+from algorithmic_efficiency.errors import (
+    SubmissionError,
+    TrainingCompleteError,
+    UserError,
+)
+from algorithmic_efficiency.runner import contract
 from algorithmic_efficiency.runner.clock import Clock
+from algorithmic_efficiency.runner.failures import is_out_of_memory
 from algorithmic_efficiency.runner.recorder import Recorder
 from algorithmic_efficiency.runner.trial import Progress, Result
 from algorithmic_efficiency.submission import Submission
@@ -35,6 +42,7 @@ class Trainer:
     Attributes:
       state: params, model_state and optimizer_state.
       recorder: writes the records, or is None.
+      at_once: a context in which a signal breaks off an evaluation.
       seconds_in: seconds that the steps spent in each function of the submission, the
         wait for the device included in `update_params`.
     """
@@ -73,6 +81,7 @@ class Trainer:
         self._batches: Any = None
         self.queue: Any = None
         self.recorder: Recorder | None = None
+        self.at_once: Callable[[], AbstractContextManager[None]] = nullcontext
         self.seconds_in = {"data_selection": 0.0, "update_params": 0.0}
 
     def open_data(self, workers: int, start: int = 0, *, evals: bool = True) -> None:
@@ -123,12 +132,16 @@ class Trainer:
         )
         selected = time.perf_counter()
         more = {"train_state": train_state} if self.submission.takes_train_state else {}
-        returned = self.submission.update_params(
-            **self.arguments(progress),
-            batch=batch,
-            **more,
-            rng=self._rng("update_params", step),
-        )
+        try:
+            returned = self.submission.update_params(
+                **self.arguments(progress),
+                batch=batch,
+                **more,
+                rng=self._rng("update_params", step),
+            )
+        except Exception as error:
+            self._blame_batch(batch, error)
+            raise
         self._take("update_params", returned)
         self.seconds_in["data_selection"] += selected - begin
         self.seconds_in["update_params"] += time.perf_counter() - selected
@@ -145,13 +158,14 @@ class Trainer:
 
     def evaluate(self, progress: Progress) -> Result:
         """Returns all metrics of all splits."""
-        return self.workload.eval_model(
-            self.eval_batch_size,
-            self.state["params"],
-            self.state["model_state"],
-            self._rng("evaluate", progress.step),
-            global_step=progress.step,
-        )
+        with self.at_once():
+            return self.workload.eval_model(
+                self.eval_batch_size,
+                self.state["params"],
+                self.state["model_state"],
+                self._rng("evaluate", progress.step),
+                global_step=progress.step,
+            )
 
     def reached(self, result: Result) -> tuple[bool, bool]:
         """Says whether the validation and the test target are reached."""
@@ -193,13 +207,24 @@ class Trainer:
             "global_step": progress.step,
         }
 
+    def _blame_batch(self, batch: Any, error: Exception) -> None:
+        """Raises SubmissionError where an error has come of a wrong batch."""
+        ends = isinstance(error, UserError | TrainingCompleteError)
+        if ends or is_out_of_memory(error):
+            return
+        fields = self.workload.definition.fields
+        fault = contract.fault_of_batch(batch, fields, self.batch_size)
+        if fault:
+            raise SubmissionError(
+                f"{self.submission.path}: data_selection {fault}. With that "
+                f"update_params raised {type(error).__name__}: {error}"
+            ) from error
+
     def _take(self, function: str, returned: Any) -> None:
         """Keeps what the submission returned and waits for the device."""
-        if not isinstance(returned, tuple) or len(returned) != 3:
-            raise SubmissionError(
-                f"{self.submission.path}: {function} returned {type(returned).__name__}"
-                "; it should return (optimizer_state, params, model_state)."
-            )
+        returned = contract.checked_return(
+            self.submission.path, function, returned, self.state["params"]
+        )
         optimizer_state, params, model_state = returned
         # First, so that hundreds of old arrays are freed while the device works.
         self.state = {

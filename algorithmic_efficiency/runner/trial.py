@@ -6,7 +6,7 @@ for the device. Off the clock: evaluation, records and checkpoints.
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, Protocol
 
@@ -14,6 +14,7 @@ from algorithmic_efficiency.errors import TrainingCompleteError
 from algorithmic_efficiency.runner.clock import Clock
 
 Result = dict[str, float]
+INTERRUPTED = "interrupted"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,6 +44,8 @@ class Progress:
       last_eval_time: submission seconds at the last evaluation.
       evals: (global step, metrics) of every evaluation; submissions see this list.
       diverged: what was not finite, or None.
+      prepared: the submission has prepared an evaluation that was not made.
+      logged_rows: of measurements.csv when this was saved; None if it is not known.
     """
 
     step: int = 0
@@ -53,6 +56,8 @@ class Progress:
     last_eval_time: float = 0.0
     preemption_count: int = 0
     diverged: str | None = None
+    prepared: bool = False
+    logged_rows: int | None = None
     evals: list[tuple[int, Result]] = dataclasses.field(default_factory=list)
 
 
@@ -115,7 +120,13 @@ def eval_due(progress: Progress, submission_seconds: float, rules: Rules) -> boo
     return not ends and since >= rules.eval_period_seconds
 
 
-def run_trial(trainer: Trainer, clock: Clock, rules: Rules, progress: Progress) -> str:
+def run_trial(
+    trainer: Trainer,
+    clock: Clock,
+    rules: Rules,
+    progress: Progress,
+    stop_requested: Callable[[], bool] = lambda: False,
+) -> str:
     """Trains until the targets are reached or something else ends the trial.
 
     Args:
@@ -123,11 +134,18 @@ def run_trial(trainer: Trainer, clock: Clock, rules: Rules, progress: Progress) 
       clock: new, or restored from a checkpoint.
       rules: when to evaluate and to stop.
       progress: new, or restored from a checkpoint; brought up to date.
+      stop_requested: asked between steps.
 
     Returns:
-      The reason why the trial ended.
+      The reason why the trial ended, or INTERRUPTED where a stop was requested. It then
+      goes on from this state as if nothing had been, an evaluation that was due first.
     """
+    done = progress.evals[-1][0] if progress.evals else 0
+    if progress.step > done and eval_due(progress, clock.submission, rules):
+        _evaluate(trainer, clock, rules, progress)
     while not (reason := stop_reason(progress, clock.submission, rules)):
+        if stop_requested():
+            return INTERRUPTED
         clock.switch("submission")
         try:
             trainer.step(progress, train_state(progress, clock, rules))
@@ -138,20 +156,25 @@ def run_trial(trainer: Trainer, clock: Clock, rules: Rules, progress: Progress) 
         trainer.show(progress, clock)
         clock.switch("other")
         if eval_due(progress, clock.submission, rules):
+            if stop_requested():
+                return INTERRUPTED
             _evaluate(trainer, clock, rules, progress)
     return reason
 
 
 def _evaluate(trainer: Trainer, clock: Clock, rules: Rules, progress: Progress) -> None:
     """Prepares on the clock, then evaluates off the clock if time remains."""
-    clock.switch("submission")
-    trainer.prepare_for_eval(progress)
-    clock.switch("other")
+    if not progress.prepared:
+        clock.switch("submission")
+        trainer.prepare_for_eval(progress)
+        clock.switch("other")
+        progress.prepared = True
     if clock.submission >= rules.budget_seconds:
         return
     clock.switch("evaluation")
     progress.diverged = trainer.diverged(None)
     result = {} if progress.diverged else trainer.evaluate(progress)
+    progress.prepared = False
     progress.last_eval_time = clock.submission
     if not progress.diverged:
         progress.diverged = trainer.diverged(result)

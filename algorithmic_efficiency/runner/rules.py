@@ -1,0 +1,33 @@
+"""What follows for one trial from what a run was asked to do."""
+
+import math
+
+from algorithmic_efficiency import seeds
+from algorithmic_efficiency.runner.config import RunConfig
+from algorithmic_efficiency.runner.trial import Progress, Rules
+from algorithmic_efficiency.spec import Definition
+
+SELF_TUNING_FACTOR = 1.5  # more time for a submission that tunes itself (v0.6 rules)
+
+
+def rules_of(config: RunConfig, definition: Definition) -> Rules:
+    """Returns what ends a trial of this run and when it is evaluated."""
+    factor = SELF_TUNING_FACTOR if config.ruleset == "self" else 1.0
+    return Rules(
+        budget_seconds=definition.max_allowed_runtime_sec * factor,
+        eval_period_seconds=definition.eval_period_time_sec,
+        max_global_steps=config.max_global_steps,
+        skip_evals=config.skip_evals,
+    )
+
+
+def seed_of(config: RunConfig, study: int, trial: int) -> int:
+    """Returns the seed of one trial, an own one for each study and trial."""
+    return seeds.integer(config.seed, "study", study, "trial", trial)
+
+
+def status_of(progress: Progress) -> str:
+    """Returns how a trial ended that nothing has broken off."""
+    if progress.diverged:
+        return "diverged"
+    return "target_reached" if math.isfinite(progress.score) else "missed"
