@@ -281,7 +281,6 @@ class Session:
         if self.began:
             self.record.write("interrupted", INTERRUPTED)
         if self.recorder is not None:
-            ending.draw(self.config, self.definition, self.folder, progress)
             show(ending.summary("Interrupted", progress, clock), sys.stderr)
         return Outcome("interrupted")
 

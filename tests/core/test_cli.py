@@ -1,10 +1,11 @@
 import os
 import re
+import signal
 
 import pytest
 
 from algorithmic_efficiency import cli, registry
-from algorithmic_efficiency.errors import UsageError
+from algorithmic_efficiency.errors import RunInterrupted, UsageError
 from algorithmic_efficiency.flags import FLAGS
 from algorithmic_efficiency.runner import study
 
@@ -167,14 +168,26 @@ def test_main_returns_the_code_of_the_study(main, monkeypatch, code):
     assert main(MINI)[0] == code
 
 
-def test_an_interrupt_says_how_to_go_on(main, monkeypatch):
+def test_an_interrupt_gives_the_command_that_goes_on(main, monkeypatch):
+    def interrupt(config):
+        raise RunInterrupted(signal.SIGTERM, begun=True)
+
+    monkeypatch.setattr(study, "run_study", interrupt)
+    flags = [MINI, "--overwrite", "--experiment_name", "my run", "--num_studies=2"]
+    code, _, err = main(*flags, "--append_timestamp")
+    assert code == 128 + signal.SIGTERM
+    name = r"'--experiment_name=my run-[-\d]+'"
+    command = rf"python runner {MINI} --num_studies=2 {name} --resume_last_run"
+    assert re.search(rf"SIGTERM.\nGo on with:\n  {command}\n$", err), err
+
+
+def test_an_interrupt_before_the_first_trial_is_a_sentence(main, monkeypatch):
     def interrupt(config):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(study, "run_study", interrupt)
     code, _, err = main(MINI)
-    assert code == 1
-    assert "--resume_last_run" in err
+    assert (code, err) == (130, "Interrupted before anything was run.\n")
 
 
 def test_our_own_faults_are_not_dressed_as_the_users(main, monkeypatch):

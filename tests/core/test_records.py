@@ -13,7 +13,7 @@ import pytest
 
 from algorithmic_efficiency import registry
 from algorithmic_efficiency.errors import StorageError
-from algorithmic_efficiency.runner import records
+from algorithmic_efficiency.runner import records, sinks
 
 OLD = "what was there before\n"
 
@@ -69,7 +69,7 @@ LIMITED = """
 import resource, sys
 from pathlib import Path
 from algorithmic_efficiency.errors import StorageError
-from algorithmic_efficiency.runner import records
+from algorithmic_efficiency.runner import records, sinks
 
 resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
 folder = Path(sys.argv[1])
@@ -121,9 +121,15 @@ def test_an_error_of_the_writer_is_its_own_and_leaves_no_half_file(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_folder_that_is_not_there_is_a_sentence(tmp_path):
-    with pytest.raises(StorageError, match="could not be written .No such file"):
-        records.write_text(tmp_path / "nowhere" / "run.json", "x")
+def test_a_folder_that_was_removed_is_made_again(tmp_path):
+    records.write_text(tmp_path / "gone" / "trial_1" / "run.json", "x")
+    assert (tmp_path / "gone" / "trial_1" / "run.json").read_text() == "x"
+
+
+def test_a_folder_that_cannot_be_made_is_a_sentence(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError, match="could not be written .Not a directory"):
+        records.write_text(tmp_path / "file" / "run.json", "x")
 
 
 # JSON.
@@ -213,8 +219,9 @@ class Sink:
     def add(self, step, scalars):
         self.added.append((step, dict(scalars)))
 
-    def close(self):
+    def close(self, *, failed=False):
         self.closed += 1
+        self.failed = failed
 
 
 def test_logger_writes_only_when_it_is_flushed(tmp_path):
@@ -256,7 +263,7 @@ def test_logger_keeps_values_not_references(tmp_path):
 def test_tensorboard_events_can_be_read_back(tmp_path):
     from tensorboard.backend.event_processing import event_accumulator  # noqa: PLC0415
 
-    board = records.TensorBoard(tmp_path)
+    board = sinks.TensorBoard(tmp_path)
     board.add(3, {"validation/accuracy": 0.5, "loss": 2.0})
     board.add(6, {"validation/accuracy": 0.75})
     board.close()

@@ -109,7 +109,11 @@ def test_a_resumed_trial_goes_on_where_it_was():
     [
         (Progress(step=3), {"submission": 10.0}, "budget_exhausted"),
         (Progress(step=3, diverged="fc.bias"), None, "diverged"),
-        (Progress(step=3, training_complete=True), None, "training_complete"),
+        (
+            Progress(step=3, training_complete=True, evals=[(3, {})]),
+            None,
+            "training_complete",
+        ),
     ],
 )
 def test_a_resumed_trial_that_had_ended_makes_no_step(progress, seconds, reason):
