@@ -218,6 +218,11 @@ def test_indices_choose_trials_and_leave_their_points_alone(
         (["--hparam_start_index=1"], "No trial lies between --hparam_start_index=1"),
         (["--hparam_start_index=-1"], "No trial lies between --hparam_start_index=-1"),
         (["--hparam_end_index=0"], "--hparam_end_index=0; there are 1 trials"),
+        (["--num_tuning_trials=1000000000"], "should be at most 10000"),
+        (["--num_studies=1000000000"], "should be at most 1000"),
+        (["--num_workers=1000000000"], "should be at most 1024"),
+        (["--submission_path=" + "n" * 300 + ".py"], "is too long for a file"),
+        (["--tuning_search_space=" + "n" * 300], "File name too long"),
         (["--num_workers=-1"], "num_workers"),
         (["--pytorch_eval_num_workers=-1"], "pytorch_eval_num_workers"),
         (["--max_global_steps=-1"], "max_global_steps"),
@@ -242,8 +247,9 @@ def test_flags_that_do_not_fit_are_a_sentence(
     assert err.startswith("Error: ") and err.count("\n") == 1
 
 
-def test_more_than_one_process_is_refused(main, monkeypatch):
-    monkeypatch.setenv("WORLD_SIZE", "2")
+@pytest.mark.parametrize("processes", ["2", "0", "abc", "1.0"])
+def test_more_than_one_process_is_refused(main, monkeypatch, processes):
+    monkeypatch.setenv("WORLD_SIZE", processes)
     code, _, err = main(MINI)
     assert code == 2
-    assert "WORLD_SIZE" in err
+    assert f"Found WORLD_SIZE={processes!r}" in err
