@@ -42,16 +42,19 @@ class Element:
       resize_size: short side, in pixels, from whose image evaluation takes the centre.
       area: least and most share of the image that a training crop covers.
       aspect: least and most width / height of a training crop.
+      num_classes: a class must be less; None if any may be.
     """
 
     image_size: int
     resize_size: int
     area: tuple[float, float]
     aspect: tuple[float, float]
+    num_classes: int | None = None
 
     def __call__(
         self, example: Example, rng: np.random.Generator | None
     ) -> dict[str, NDArray[Any]]:
+        check_class(example, self.num_classes)
         image = decode(encoded(example), example.name)
         if rng is None:
             result = resize(central_crop(image, self._centre), self.image_size)
@@ -85,6 +88,15 @@ class Normalise:
         rows *= np.tile(scale, width)
         rows -= np.tile(offset, width)
         return {**batch, "inputs": rows.reshape(images.shape)}
+
+
+def check_class(example: Example, num_classes: int | None) -> None:
+    """Raises BadExample where the class is none of so many, counted from 0."""
+    if num_classes is not None and not 0 <= example.label < num_classes:
+        raise BadExample(
+            example.name,
+            f"has the class {example.label}, expected 0 to {num_classes - 1}",
+        )
 
 
 def encoded(example: Example) -> bytes:
