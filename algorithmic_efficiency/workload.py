@@ -6,10 +6,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from algorithmic_efficiency import evaluation, losses, params, rates, spec
 from algorithmic_efficiency.backends.base import Backend, Pass
 from algorithmic_efficiency.data import BadExamples, Dataset, Folders, train_batches
-from algorithmic_efficiency.errors import DataError
+from algorithmic_efficiency.errors import DataError, SubmissionError
 from algorithmic_efficiency.metrics import METRICS
 from algorithmic_efficiency.nn.batch_norm import resolve
 
@@ -248,7 +250,12 @@ class Workload:
     def train_queue(
         self, batch_size: int, seed: int, *, workers: int = 0, start: int = 0
     ) -> Any:
-        """Returns the stream of training batches, NumPy, from position `start`."""
+        """Returns the stream of training batches, NumPy, from position `start`.
+
+        Raises:
+          SubmissionError: a batch of this size takes more memory than there is.
+        """
+        _check_memory(self.definition, batch_size)
         dataset = self._open(self.folders, "train")
         bad = self.bad_examples
         return train_batches(
@@ -299,6 +306,21 @@ class Workload:
     def attach_metrics_logger(self, metrics_logger: Any) -> None:
         """Gives submissions a place for their own scalars."""
         self.metrics_logger = metrics_logger
+
+
+def _check_memory(definition: spec.Definition, batch_size: int) -> None:
+    fields = [
+        field
+        for entry in definition.fields.values()
+        for field in (entry if isinstance(entry, tuple) else (entry,))
+    ]
+    needed = batch_size * sum(field.nbytes for field in fields)
+    if needed > (there := psutil.virtual_memory().total):
+        raise SubmissionError(
+            f"Found a batch size of {batch_size}; one such batch of {definition.name} "
+            f"takes {needed / 2**30:,.0f} GiB and this machine has "
+            f"{there / 2**30:,.0f}. Let get_batch_size return less."
+        )
 
 
 def _known(what: str, value: Any) -> Any:

@@ -20,6 +20,7 @@ from typing import Any
 
 from algorithmic_efficiency.errors import DataError
 from algorithmic_efficiency.files import make_folder
+from algorithmic_efficiency.text import show
 from workloads._librispeech import layout
 from workloads._librispeech.reading import RATE
 
@@ -44,7 +45,7 @@ def prepare(data_dir: Path, archive: Path = ARCHIVE) -> Path:
     folder = data_dir / f"mini_librispeech_{_digest(archive)}"
     if folder.is_dir():
         return folder
-    print(f"Unpacking mini speech into {folder} (once, seconds).", file=sys.stderr)
+    show(f"Unpacking mini speech into {folder} (once, seconds).", sys.stderr)
     make_folder(folder, lambda made: _fill(made, archive), "mini speech", 80)
     return folder
 
