@@ -193,8 +193,10 @@ def _submission(values: Mapping[str, Any]) -> tuple[str, Path]:
         submission.check_file(path)
         told = submission.framework_of(path)
         if framework and told and told != framework:
-            raise UsageError(
-                f"--framework={framework}, but {path} is written for {told}."
+            print(
+                f"Note: --framework={framework}, though {path} looks as if it was "
+                f"written for {told}.",
+                file=sys.stderr,
             )
         framework = framework or told or "pytorch"
     return str(framework), path
@@ -254,14 +256,13 @@ def _points(
                 "--tuning_search_space and --num_tuning_trials."
             )
         return [None]
+    space = space or tuning.beside(path)
     if space is None:
-        space = path.with_name("default_hyperparameters.json")
-        if not space.is_file():
-            raise UsageError(
-                "--tuning_ruleset=external needs --tuning_search_space=FILE.json, or a "
-                f"file {space}. A submission without hyperparameters runs with "
-                "--tuning_ruleset=self."
-            )
+        raise UsageError(
+            "--tuning_ruleset=external needs --tuning_search_space=FILE.json, or a "
+            f"file {' or '.join(tuning.BESIDE)} in {path.parent}. A submission without "
+            "hyperparameters runs with --tuning_ruleset=self."
+        )
     return [*tuning.points(tuning.read(space), trials, seed)]
 
 

@@ -69,7 +69,10 @@ class Backend(Protocol):
         """Returns (parameters, model state) on the devices."""
 
     def tree(self, function: Any, shapes: Mapping[str, Any]) -> Any:
-        """Returns function(name, shape) in the framework's form of parameters."""
+        """Returns function(name, shape) in the framework's form of parameters.
+
+        `shapes` are canonical; what `function` gets is the shape in this framework.
+        """
 
     def forward(
         self, model: Any, params: Any, batch: Any, model_state: Any, how: "Pass"

@@ -13,6 +13,8 @@ from algorithmic_efficiency import strict_json
 from algorithmic_efficiency.errors import UsageError
 
 Point = dict[str, Any]
+# Names of a search space beside a submission, the first choice first.
+BESIDE = ("default_hyperparameters.json", "tuning_search_space.json")
 _FORMS = '{"min": a, "max": b, "scaling": "linear"|"log"} or {"feasible_points": [...]}'
 
 
@@ -38,6 +40,12 @@ def read(path: Path) -> Any:
             f"The search space {path} should be a dict of ranges or a list of points."
         )
     return space
+
+
+def beside(submission: Path) -> Path | None:
+    """Returns the search space that lies beside a submission, None without one."""
+    found = (submission.with_name(name) for name in BESIDE)
+    return next((path for path in found if path.is_file()), None)
 
 
 def points(space: Any, count: int, seed: int) -> list[Point]:
