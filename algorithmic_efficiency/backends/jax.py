@@ -68,6 +68,10 @@ class JaxBackend:
             {name: function(name, shape) for name, shape in shapes.items()}
         )
 
+    def adopt(self, optimizer_state: Any) -> Any:
+        """Returns the state as it is."""
+        return optimizer_state
+
     def forward(
         self, model: Any, params: Any, batch: Any, model_state: Any, how: Pass
     ) -> tuple[Any, Any]:
