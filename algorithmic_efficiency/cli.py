@@ -257,12 +257,14 @@ def _points(
             )
         return [None]
     space = space or tuning.beside(path)
-    if space is None:
+    if space is None and trials > 1:
         raise UsageError(
-            "--tuning_ruleset=external needs --tuning_search_space=FILE.json, or a "
+            f"--num_tuning_trials={trials} needs --tuning_search_space=FILE.json, or a "
             f"file {' or '.join(tuning.BESIDE)} in {path.parent}. A submission without "
-            "hyperparameters runs with --tuning_ruleset=self."
+            "hyperparameters has one trial."
         )
+    if space is None:
+        return [{}]
     return [*tuning.points(tuning.read(space), trials, seed)]
 
 

@@ -70,7 +70,10 @@ class Backend(Protocol):
         """Returns (parameters, model state) on the devices."""
 
     def tree(self, function: Any, shapes: Mapping[str, Any]) -> Any:
-        """Returns function(name, shape) in the framework's form of parameters."""
+        """Returns function(name, shape) in the framework's form of parameters.
+
+        `shapes` are canonical; what `function` gets is the shape in this framework.
+        """
 
     def adopt(self, optimizer_state: Any) -> Any:
         """Returns a submission's first state, placed as its later ones will be."""

@@ -63,9 +63,12 @@ class JaxBackend:
         return jax_sharding_utils.replicate((params, state))
 
     def tree(self, function: Any, shapes: Mapping[str, Any]) -> Any:
-        """Returns function(name, shape) as a tree like that of the parameters."""
+        """Returns function(name, JAX's shape) as a tree like the parameters'."""
         return parameters.tree_like_jax(
-            {name: function(name, shape) for name, shape in shapes.items()}
+            {
+                name: function(name, parameters.shape_in_jax(name, shape))
+                for name, shape in shapes.items()
+            }
         )
 
     def adopt(self, optimizer_state: Any) -> Any:

@@ -78,7 +78,21 @@ def points(space: Any, count: int, seed: int) -> list[Point]:
 
 def namedtuple(point: Mapping[str, Any]) -> Any:
     """Returns the point as the `Hyperparameters` that submissions receive."""
-    return collections.namedtuple("Hyperparameters", point)(**point)  # type: ignore[misc]  # noqa: PYI024 - the names are data
+    # The names are data, hence the form of a call.
+    plain: Any = collections.namedtuple("Hyperparameters", point)  # type: ignore[misc]  # noqa: PYI024
+
+    class Hyperparameters(plain):
+        __slots__ = ()
+
+        def __getattr__(self, name: str) -> Any:
+            raise AttributeError(
+                f"There is no hyperparameter {name!r}; this point has "
+                f"{', '.join(self._fields) or 'none'}. They come from "
+                f"--tuning_search_space, or from {' or '.join(BESIDE)} beside the "
+                "submission."
+            )
+
+    return Hyperparameters(**point)
 
 
 def _value(form: Mapping[str, Any], u: float) -> Any:

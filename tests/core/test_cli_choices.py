@@ -150,7 +150,8 @@ def test_search_space_beside_the_submission_is_the_default(config, make_file):
 def test_the_public_name_of_a_search_space_is_the_second_choice(config, make_file):
     path = make_file("sub/mine.py", "import torch")
     with pytest.raises(UsageError, match="tuning_search_space.json in .*sub"):
-        config(MINI, f"--submission_path={path}")
+        config(MINI, f"--submission_path={path}", "--num_tuning_trials=2")
+    assert config(MINI, f"--submission_path={path}").points == ({},)
     make_file("sub/tuning_search_space.json", {"beta": {"feasible_points": [0.75]}})
     assert config(MINI, f"--submission_path={path}").points == ({"beta": 0.75},)
     assert dry_run.hyperparameters(path, "") == {"beta": 0.75}
@@ -209,7 +210,10 @@ def test_indices_choose_trials_and_leave_their_points_alone(
     [
         (["--tuning_ruleset=self", "--tuning_search_space=s.json"], "tunes itself"),
         (["--tuning_ruleset=self", "--num_tuning_trials=2"], "tunes itself"),
-        (["--submission_path=mine.py"], "needs --tuning_search_space=FILE.json"),
+        (
+            ["--submission_path=mine.py", "--num_tuning_trials=2"],
+            "needs --tuning_search",
+        ),
         (["--tuning_search_space=nowhere.json"], "nowhere.json cannot be read"),
         (["--tuning_search_space=mine.py"], "mine.py is not JSON"),
         (["--tuning_search_space=s.json", "--num_tuning_trials=3"], "list of 2 points"),
