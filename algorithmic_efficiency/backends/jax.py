@@ -71,6 +71,10 @@ class JaxBackend:
             }
         )
 
+    def adopt(self, optimizer_state: Any) -> Any:
+        """Returns the state as it is."""
+        return optimizer_state
+
     def forward(
         self, model: Any, params: Any, batch: Any, model_state: Any, how: Pass
     ) -> tuple[Any, Any]:

@@ -74,6 +74,10 @@ class PyTorchBackend:
         """Returns {name: function(name, shape)}."""
         return {name: function(name, shape) for name, shape in shapes.items()}
 
+    def adopt(self, optimizer_state: Any) -> Any:
+        """Returns the state as it is."""
+        return optimizer_state
+
     def forward(
         self, model: Any, params: Any, batch: Any, model_state: Any, how: Pass
     ) -> tuple[Any, Any]:

@@ -132,8 +132,9 @@ class Session:
         options: dict[str, Any] = {}
         if self.config.framework == "pytorch":
             options["compile_models"] = self.config.torch_compile
-        backend = base.make(self.config.framework, **options)
-        loaded = submission.load(self.config.submission_path)
+        path = self.config.submission_path
+        backend = base.make(self.config.framework, submission=path, **options)
+        loaded = submission.load(path)
         workload = Workload(self.definition, backend, self.config.folders)
         workload.eval_num_workers = self.config.eval_num_workers
         point = tuning.namedtuple(self.point) if self.point is not None else None

@@ -68,7 +68,7 @@ class Trainer:
         self.state = {
             "params": params,
             "model_state": model_state,
-            "optimizer_state": optimizer_state,
+            "optimizer_state": backend.adopt(optimizer_state),
         }
         self._batches: Any = None
         self.queue: Any = None
