@@ -79,17 +79,23 @@ class JaxBackend:
         self, model: Any, params: Any, batch: Any, model_state: Any, how: Pass
     ) -> tuple[Any, Any]:
         """Returns (outputs, new state); the very same state where nothing moves."""
-        moves = how.update and bool(model_state)
-        result = model.apply(
-            {"params": params, **(model_state or {})},
-            batch["inputs"],
-            weights=batch.get("weights"),
-            train=how.train,
-            use_running_average=how.use_running_average,
-            rngs={"dropout": how.rng} if how.train and how.rng is not None else None,
-            mutable=["batch_stats"] if moves else False,
-            **how.options,
-        )
+        moves, draws = how.update and bool(model_state), how.rng is not None
+        try:
+            result = model.apply(
+                {"params": params, **(model_state or {})},
+                batch["inputs"],
+                weights=batch.get("weights"),
+                train=how.train,
+                use_running_average=how.use_running_average,
+                rngs={"dropout": how.rng} if how.train and draws else None,
+                mutable=["batch_stats"] if moves else False,
+                **how.options,
+            )
+        except flax.errors.InvalidRngError as error:
+            raise ValueError(
+                "Found rng=None in mode TRAIN; this model draws dropout or masks of "
+                "SpecAugment from it. Pass the rng of update_params, or another key."
+            ) from error
         if not moves:
             return result, model_state
         outputs, moved = result

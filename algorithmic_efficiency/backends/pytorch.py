@@ -93,7 +93,8 @@ class PyTorchBackend:
             ),
         ):
             mask = _mask(batch.get("weights"))
-            return params(batch["inputs"], mask, **how.options), model_state
+            options = {key: float(value) for key, value in how.options.items()}
+            return params(batch["inputs"], mask, **options), model_state
 
     def recalibrate(
         self, model: Any, params: Any, model_state: Any, batches: Iterable[Any]
