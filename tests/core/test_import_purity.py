@@ -30,6 +30,7 @@ BOUND = {
     "jax_cpu",
     "jax_ops",
     "jax_pmap",
+    "jax_waiting",
     "pytorch_ops",
     "rows",
     "switch",
