@@ -120,16 +120,6 @@ def test_the_wait_covers(place):
     assert all(array.is_ready() for array in jax.live_arrays())
 
 
-@pytest.mark.parametrize("device", [0, 1])
-def test_the_wait_covers_results_that_nobody_holds(monkeypatch, device):
-    """They are on no list, like this one, but the device works on them all the same."""
-    backend, work = base.make("jax"), Work()
-    monkeypatch.setattr(jax, "live_arrays", lambda platform=None: [])
-    work.ask(device)
-    backend.wait()
-    assert work.finished() == [True]
-
-
 def test_an_array_that_is_deleted_while_it_is_waited_for_is_no_error(monkeypatch):
     backend, work = base.make("jax"), Work()
     listed = jax.live_arrays
