@@ -7,7 +7,7 @@ from typing import Any
 
 from algorithmic_efficiency import seeds
 from algorithmic_efficiency.backends.base import Backend
-from algorithmic_efficiency.errors import SubmissionError
+from algorithmic_efficiency.errors import SubmissionError, UsageError
 from algorithmic_efficiency.runner.clock import Clock
 from algorithmic_efficiency.runner.recorder import Recorder
 from algorithmic_efficiency.runner.trial import Progress, Result
@@ -53,7 +53,7 @@ class Trainer:
         self.hyperparameters = hyperparameters
         self.seed = seed
         backend.seed_globals(seeds.pair(seed, "globals"))
-        params, model_state = workload.init_model_fn(self._rng("init_model"))
+        params, model_state = self._initial()
         self.batch_size = submission.batch_size(
             workload.definition.name, backend.device_count
         )
@@ -74,6 +74,16 @@ class Trainer:
         self.queue: Any = None
         self.recorder: Recorder | None = None
         self.seconds_in = {"data_selection": 0.0, "update_params": 0.0}
+
+    def _initial(self) -> tuple[Any, Any]:
+        """Returns parameters and model state; hyperparameters may set dropout rates."""
+        names = ("dropout_rate", "aux_dropout_rate")
+        rates = {name: getattr(self.hyperparameters, name, None) for name in names}
+        given = {name: rate for name, rate in rates.items() if rate is not None}
+        try:
+            return self.workload.init_model_fn(self._rng("init_model"), **given)
+        except ValueError as error:
+            raise UsageError(f"The hyperparameters do not fit. {error}") from error
 
     def open_data(self, workers: int, start: int = 0, *, evals: bool = True) -> None:
         """Starts the stream of training batches at position `start`.
