@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from algorithmic_efficiency.errors import UsageError, UserError
 from algorithmic_efficiency.flags import parse, usage
+from algorithmic_efficiency.text import show
 
 if TYPE_CHECKING:
     from algorithmic_efficiency.runner.config import RunConfig
@@ -52,7 +53,7 @@ def main(argv: Sequence[str]) -> int:
 
         return study.run_study(make_config(values))
     except UserError as error:
-        print(f"Error: {error}", file=sys.stderr)
+        show(f"Error: {error}", sys.stderr)
         return 2
     except OSError as error:
         if error.errno != errno.ENAMETOOLONG:
@@ -61,9 +62,9 @@ def main(argv: Sequence[str]) -> int:
         print(f"Error: the name {name!r}... is too long for a file.", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print(
+        show(
             "Interrupted. Go on from the last checkpoint with --resume_last_run.",
-            file=sys.stderr,
+            sys.stderr,
         )
         return 1
 
@@ -71,7 +72,7 @@ def main(argv: Sequence[str]) -> int:
 def _show(text: str) -> int:
     """Prints, and does not mind a reader such as `head` that leaves early."""
     with contextlib.suppress(BrokenPipeError):
-        print(text, flush=True)
+        show(text)
         return 0
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
@@ -171,10 +172,10 @@ def _workload(values: Mapping[str, Any], folders: Any) -> str:
     if scale == "full":
         raise UsageError(f"--scale=full, but {lost}")
     mini = registry.get(name + registry.MINI).name
-    print(
+    show(
         f"*** MINI SCALE: {lost} Running {mini} instead, whose times say nothing about "
         f"{name}. ***",
-        file=sys.stderr,
+        sys.stderr,
     )
     return mini
 
@@ -192,8 +193,10 @@ def _submission(values: Mapping[str, Any]) -> tuple[str, Path]:
         submission.check_file(path)
         told = submission.framework_of(path)
         if framework and told and told != framework:
-            raise UsageError(
-                f"--framework={framework}, but {path} is written for {told}."
+            print(
+                f"Note: --framework={framework}, though {path} looks as if it was "
+                f"written for {told}.",
+                file=sys.stderr,
             )
         framework = framework or told or "pytorch"
     return str(framework), path
@@ -253,14 +256,15 @@ def _points(
                 "--tuning_search_space and --num_tuning_trials."
             )
         return [None]
+    space = space or tuning.beside(path)
+    if space is None and trials > 1:
+        raise UsageError(
+            f"--num_tuning_trials={trials} needs --tuning_search_space=FILE.json, or a "
+            f"file {' or '.join(tuning.BESIDE)} in {path.parent}. A submission without "
+            "hyperparameters has one trial."
+        )
     if space is None:
-        space = path.with_name("default_hyperparameters.json")
-        if not space.is_file():
-            raise UsageError(
-                "--tuning_ruleset=external needs --tuning_search_space=FILE.json, or a "
-                f"file {space}. A submission without hyperparameters runs with "
-                "--tuning_ruleset=self."
-            )
+        return [{}]
     return [*tuning.points(tuning.read(space), trials, seed)]
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import psutil
 
-from algorithmic_efficiency import evaluation, losses, params, spec
+from algorithmic_efficiency import evaluation, losses, params, rates, spec
 from algorithmic_efficiency.backends.base import Backend, Pass
 from algorithmic_efficiency.data import BadExamples, Dataset, Folders, train_batches
 from algorithmic_efficiency.errors import DataError, SubmissionError
@@ -99,7 +99,7 @@ class Workload:
         rng: spec.RandomState,
         update_batch_norm: bool,
         use_running_average_bn: bool | None = None,
-        dropout_rate: float | None = None,
+        dropout_rate: Any = None,
     ) -> tuple[Any, spec.ModelAuxiliaryState]:
         """Returns (outputs, new model state).
 
@@ -116,21 +116,25 @@ class Workload:
           update_batch_norm: whether running statistics move.
           use_running_average_bn: normalise with running statistics; None means in
             EVAL only.
-          dropout_rate: None means the workload's own; ignored without dropout.
+          dropout_rate: a number, or an array of shape (), in JAX traced or not; None
+            means the workload's own; ignored without dropout.
 
         Raises:
-          ValueError: mode is EVAL and update_batch_norm is True.
+          ValueError: mode is EVAL and update_batch_norm is True; dropout_rate is no
+            number from 0 to 1; or the pass draws random numbers and JAX has no rng.
         """
         use_running_average, update = resolve(
             mode, update_batch_norm, use_running_average_bn
         )
-        takes_dropout = dropout_rate is not None and "dropout_rate" in self.model
+        options = {}
+        if dropout_rate is not None and "dropout_rate" in self.model:
+            options["dropout_rate"] = rates.dropout("dropout_rate", dropout_rate)
         how = Pass(
             train=mode is spec.ForwardPassMode.TRAIN,
             use_running_average=use_running_average,
             update=update,
             rng=rng,
-            options={"dropout_rate": dropout_rate} if takes_dropout else {},
+            options=options,
         )
         batch = augmented_and_preprocessed_input_batch
         outputs, new_state = self._backend.forward(
@@ -162,9 +166,13 @@ class Workload:
         label_batch: Any,
         logits_batch: Any,
         mask_batch: Any = None,
-        label_smoothing: float = 0.0,
+        label_smoothing: Any = 0.0,
     ) -> dict[str, Any]:
-        """Returns `summed`, `n_valid_examples` and `per_example`; see `losses`."""
+        """Returns `summed`, `n_valid_examples` and `per_example`; see `losses`.
+
+        label_smoothing may be a number or an array of shape (), in JAX traced or not;
+        None is 0.
+        """
         return losses.masked_loss(
             self.definition.loss_type,
             self._backend.ops,

@@ -76,7 +76,7 @@ class Rehearsal:
         self.model: Any = None  # the parameters: in PyTorch the module itself
         # Compiling would take minutes and find nothing more.
         plain = {"compile_models": False} if request["framework"] == "pytorch" else {}
-        self.backend = base.make(request["framework"], **plain)
+        self.backend = base.make(request["framework"], submission=self.path, **plain)
         definition = registry.get(request["workload"])
         self.original = copy.deepcopy(definition)
         folders = Folders(Path(request["data_dir"]), None)

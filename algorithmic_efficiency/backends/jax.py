@@ -67,26 +67,39 @@ class JaxBackend:
         return jax_sharding_utils.replicate((params, state))
 
     def tree(self, function: Any, shapes: Mapping[str, Any]) -> Any:
-        """Returns function(name, shape) as a tree like that of the parameters."""
+        """Returns function(name, JAX's shape) as a tree like the parameters'."""
         return parameters.tree_like_jax(
-            {name: function(name, shape) for name, shape in shapes.items()}
+            {
+                name: function(name, parameters.shape_in_jax(name, shape))
+                for name, shape in shapes.items()
+            }
         )
+
+    def adopt(self, optimizer_state: Any) -> Any:
+        """Returns the state as it is."""
+        return optimizer_state
 
     def forward(
         self, model: Any, params: Any, batch: Any, model_state: Any, how: Pass
     ) -> tuple[Any, Any]:
         """Returns (outputs, new state); the very same state where nothing moves."""
-        moves = how.update and bool(model_state)
-        result = model.apply(
-            {"params": params, **(model_state or {})},
-            batch["inputs"],
-            weights=batch.get("weights"),
-            train=how.train,
-            use_running_average=how.use_running_average,
-            rngs={"dropout": how.rng} if how.train and how.rng is not None else None,
-            mutable=["batch_stats"] if moves else False,
-            **how.options,
-        )
+        moves, draws = how.update and bool(model_state), how.rng is not None
+        try:
+            result = model.apply(
+                {"params": params, **(model_state or {})},
+                batch["inputs"],
+                weights=batch.get("weights"),
+                train=how.train,
+                use_running_average=how.use_running_average,
+                rngs={"dropout": how.rng} if how.train and draws else None,
+                mutable=["batch_stats"] if moves else False,
+                **how.options,
+            )
+        except flax.errors.InvalidRngError as error:
+            raise ValueError(
+                "Found rng=None in mode TRAIN; this model draws dropout or masks of "
+                "SpecAugment from it. Pass the rng of update_params, or another key."
+            ) from error
         if not moves:
             return result, model_state
         outputs, moved = result

@@ -76,6 +76,10 @@ class PyTorchBackend:
         """Returns {name: function(name, shape)}."""
         return {name: function(name, shape) for name, shape in shapes.items()}
 
+    def adopt(self, optimizer_state: Any) -> Any:
+        """Returns the state as it is."""
+        return optimizer_state
+
     def forward(
         self, model: Any, params: Any, batch: Any, model_state: Any, how: Pass
     ) -> tuple[Any, Any]:
@@ -91,7 +95,8 @@ class PyTorchBackend:
             ),
         ):
             mask = _mask(batch.get("weights"))
-            return params(batch["inputs"], mask, **how.options), model_state
+            options = {key: float(value) for key, value in how.options.items()}
+            return params(batch["inputs"], mask, **options), model_state
 
     def recalibrate(
         self, model: Any, params: Any, model_state: Any, batches: Iterable[Any]

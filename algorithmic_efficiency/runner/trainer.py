@@ -75,7 +75,7 @@ class Trainer:
         self.state = {
             "params": params,
             "model_state": model_state,
-            "optimizer_state": optimizer_state,
+            "optimizer_state": backend.adopt(optimizer_state),
         }
         self.seconds_in = {
             "init_optimizer_state": time.perf_counter() - begin,

@@ -13,6 +13,8 @@ from algorithmic_efficiency import strict_json
 from algorithmic_efficiency.errors import UsageError
 
 Point = dict[str, Any]
+# Names of a search space beside a submission, the first choice first.
+BESIDE = ("default_hyperparameters.json", "tuning_search_space.json")
 _FORMS = '{"min": a, "max": b, "scaling": "linear"|"log"} or {"feasible_points": [...]}'
 
 
@@ -38,6 +40,12 @@ def read(path: Path) -> Any:
             f"The search space {path} should be a dict of ranges or a list of points."
         )
     return space
+
+
+def beside(submission: Path) -> Path | None:
+    """Returns the search space that lies beside a submission, None without one."""
+    found = (submission.with_name(name) for name in BESIDE)
+    return next((path for path in found if path.is_file()), None)
 
 
 def points(space: Any, count: int, seed: int) -> list[Point]:
@@ -70,7 +78,21 @@ def points(space: Any, count: int, seed: int) -> list[Point]:
 
 def namedtuple(point: Mapping[str, Any]) -> Any:
     """Returns the point as the `Hyperparameters` that submissions receive."""
-    return collections.namedtuple("Hyperparameters", point)(**point)  # type: ignore[misc]  # noqa: PYI024 - the names are data
+    # The names are data, hence the form of a call.
+    plain: Any = collections.namedtuple("Hyperparameters", point)  # type: ignore[misc]  # noqa: PYI024
+
+    class Hyperparameters(plain):
+        __slots__ = ()
+
+        def __getattr__(self, name: str) -> Any:
+            raise AttributeError(
+                f"There is no hyperparameter {name!r}; this point has "
+                f"{', '.join(self._fields) or 'none'}. They come from "
+                f"--tuning_search_space, or from {' or '.join(BESIDE)} beside the "
+                "submission."
+            )
+
+    return Hyperparameters(**point)
 
 
 def _value(form: Mapping[str, Any], u: float) -> Any:

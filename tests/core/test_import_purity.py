@@ -30,6 +30,7 @@ BOUND = {
     "jax_cpu",
     "jax_ops",
     "jax_waiting",
+    "jax_pmap",
     "pytorch_ops",
     "rows",
     "switch",

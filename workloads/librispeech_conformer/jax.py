@@ -2,13 +2,14 @@
 
 import dataclasses
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from algorithmic_efficiency.nn.jax import ACTIVATIONS, Dense, LayerNorm
+from algorithmic_efficiency.nn.jax import ACTIVATIONS, Dense, Dropout, LayerNorm
 from workloads._librispeech.jax import FrontEnd, Inputs, Subsample, batch_norm
 
 
@@ -17,14 +18,13 @@ class How:
     """How a pass is made: its valid frames, bool [B, T], and what to do with them."""
 
     valid: jax.Array
-    train: bool
     use_running_average: bool
-    dropout_rate: float
+    dropout_rate: Any  # 0.0 outside training
     momentum: float
 
     def dropout(self, x: jax.Array) -> jax.Array:
         """Returns x with dropout, in the module that calls this."""
-        return nn.Dropout(self.dropout_rate)(x, deterministic=not self.train)
+        return Dropout()(x, self.dropout_rate)
 
 
 class Model(nn.Module):
@@ -57,7 +57,7 @@ class Model(nn.Module):
         weights: jax.Array | None = None,
         train: bool = True,
         use_running_average: bool = False,
-        dropout_rate: float | None = None,
+        dropout_rate: Any = None,
     ) -> tuple[jax.Array, jax.Array]:
         """Returns logits [B, ceil(T / 4), V] and their paddings, 1 where padded.
 
@@ -66,13 +66,14 @@ class Model(nn.Module):
           weights: [B], 0 where an example is padding; None: all are real.
           train: whether dropout and SpecAugment are on; they need the rng 'dropout'.
           use_running_average: batch norm normalises with the running statistics.
-          dropout_rate: None means the model's own.
+          dropout_rate: a number, traced or not; None means the model's own.
         """
         front_end = FrontEnd(self.time_masks, self.frequency_masks, name="front_end")
         subsample = Subsample(self.channels, self.features, "relu", name="subsample")
         x, valid = subsample(*front_end(inputs, weights, train=train))
         rate = self.dropout_rate if dropout_rate is None else dropout_rate
-        how = How(valid, train, use_running_average, rate, self.momentum)
+        rate = rate if train else 0.0
+        how = How(valid, use_running_average, rate, self.momentum)
         x = how.dropout(x + positions(*x.shape[1:]))
         x = Blocks(
             self.blocks,
