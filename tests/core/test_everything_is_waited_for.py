@@ -2,6 +2,7 @@
 
 import functools
 import threading
+import time
 from types import SimpleNamespace
 
 import jax
@@ -118,6 +119,17 @@ def test_the_wait_covers(place):
     backend.wait()
     assert work.finished() == [True]
     assert all(array.is_ready() for array in jax.live_arrays())
+
+
+@pytest.mark.parametrize("device", [0, 1])
+def test_the_wait_covers_results_that_nobody_holds(monkeypatch, device):
+    """They are on no list, like this one, but the device works on them all the same."""
+    backend, work = base.make("jax"), Work()
+    monkeypatch.setattr(jax, "live_arrays", lambda platform=None: [])
+    work.ask(device)
+    backend.wait()
+    time.sleep(0.03)  # the array hears of it a moment later; the work takes longer
+    assert work.finished() == [True]
 
 
 def test_an_array_that_is_deleted_while_it_is_waited_for_is_no_error(monkeypatch):
