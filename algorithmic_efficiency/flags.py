@@ -58,7 +58,9 @@ FLAGS: Mapping[str, Sequence[Flag]] = {
             "tuning_search_space",
             "string",
             None,
-            "JSON file; default: default_hyperparameters.json beside the submission.",
+            "JSON file; default: default_hyperparameters.json, or else "
+            "tuning_search_space.json, beside the submission; without one there are "
+            "no hyperparameters.",
         ),
         Flag("num_tuning_trials", "integer", 1, "Trials, points of the search space."),
         Flag("num_studies", "integer", 1, "Repetitions of all trials."),

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from algorithmic_efficiency import registry
 from algorithmic_efficiency.errors import SubmissionError, UsageError
+from algorithmic_efficiency.sources import style_of
 from algorithmic_efficiency.submission import FRAMEWORK_MODULES, framework_of
 from algorithmic_efficiency.text import show
 from scoring import dry_run, flags
@@ -83,6 +84,8 @@ def rehearse(plan: dry_run.DryRun, asked: str) -> list[Finding]:
             f"install it with pip install '.[{plan.framework}]', or only read the file "
             "with --nodry_run."
         )
+    if plan.framework == "jax":
+        style_of(plan.submission)  # it must have one
     names = [registry.get(name.strip()).name for name in asked.split(",") if name]
     workloads = names or dry_run.mini_workloads()
     findings, left_out = dry_run.rehearse(plan, workloads)

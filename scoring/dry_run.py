@@ -59,12 +59,8 @@ def hyperparameters(path: Path, space: str) -> dict[str, Any] | None:
     None if there is neither: such a submission tunes itself. Raises UsageError for a
     file that is no search space.
     """
-    beside = ("default_hyperparameters.json", "tuning_search_space.json")
-    files = [Path(space)] if space else [path.with_name(name) for name in beside]
-    for file in files:
-        if space or file.is_file():
-            return tuning.points(tuning.read(file), 1, SEED)[0]
-    return None
+    file = Path(space) if space else tuning.beside(path)
+    return None if file is None else tuning.points(tuning.read(file), 1, SEED)[0]
 
 
 def rehearse(

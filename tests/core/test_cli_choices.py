@@ -1,7 +1,9 @@
 import pytest
 
 from algorithmic_efficiency import cli, registry
+from algorithmic_efficiency.errors import UsageError
 from algorithmic_efficiency.runner import study
+from scoring import dry_run
 
 MINI = "--workload=imagenet_resnet_mini"
 ADAMW = registry.ROOT / "reference_algorithms" / "adamw"
@@ -94,6 +96,7 @@ def test_framework_decision(config, arguments, framework, path):
         ("import numpy", None, "pytorch"),
         ("import numpy", "jax", "jax"),
         ("import torch\nimport jax", "jax", "jax"),
+        ("import torch", "jax", "jax"),
     ],
 )
 def test_framework_by_the_imports(config, make_file, source, flag, framework):
@@ -103,12 +106,13 @@ def test_framework_by_the_imports(config, make_file, source, flag, framework):
     assert got.framework == framework
 
 
-def test_a_framework_that_is_not_the_submissions_is_a_sentence(main):
-    code, _, err = main(
-        MINI, "--framework=jax", f"--submission_path={ADAMW}/pytorch.py"
-    )
-    assert code == 2
-    assert "--framework=jax, but" in err and "is written for pytorch" in err
+def test_an_explicit_framework_wins_with_a_note(config, capsys):
+    got = config(MINI, "--framework=jax", f"--submission_path={ADAMW}/pytorch.py")
+    assert got.framework == "jax"
+    err = capsys.readouterr().err
+    assert err.startswith("Note: --framework=jax, though") and "pytorch.\n" in err
+    config(MINI, "--framework=pytorch", f"--submission_path={ADAMW}/pytorch.py")
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize("path", ["nowhere.py", "."])
@@ -141,6 +145,19 @@ def test_search_space_beside_the_submission_is_the_default(config, make_file):
     other = make_file("other.json", [{"learning_rate": 0.5}])
     got = config(MINI, f"--submission_path={path}", f"--tuning_search_space={other}")
     assert got.points == ({"learning_rate": 0.5},)
+
+
+def test_the_public_name_of_a_search_space_is_the_second_choice(config, make_file):
+    path = make_file("sub/mine.py", "import torch")
+    with pytest.raises(UsageError, match="tuning_search_space.json in .*sub"):
+        config(MINI, f"--submission_path={path}", "--num_tuning_trials=2")
+    assert config(MINI, f"--submission_path={path}").points == ({},)
+    make_file("sub/tuning_search_space.json", {"beta": {"feasible_points": [0.75]}})
+    assert config(MINI, f"--submission_path={path}").points == ({"beta": 0.75},)
+    assert dry_run.hyperparameters(path, "") == {"beta": 0.75}
+    make_file("sub/default_hyperparameters.json", [{"beta": 0.25}])
+    assert config(MINI, f"--submission_path={path}").points == ({"beta": 0.25},)
+    assert dry_run.hyperparameters(path, "") == {"beta": 0.25}
 
 
 def test_points_follow_the_seed(config, make_file):
@@ -193,7 +210,10 @@ def test_indices_choose_trials_and_leave_their_points_alone(
     [
         (["--tuning_ruleset=self", "--tuning_search_space=s.json"], "tunes itself"),
         (["--tuning_ruleset=self", "--num_tuning_trials=2"], "tunes itself"),
-        (["--submission_path=mine.py"], "needs --tuning_search_space=FILE.json"),
+        (
+            ["--submission_path=mine.py", "--num_tuning_trials=2"],
+            "needs --tuning_search",
+        ),
         (["--tuning_search_space=nowhere.json"], "nowhere.json cannot be read"),
         (["--tuning_search_space=mine.py"], "mine.py is not JSON"),
         (["--tuning_search_space=s.json", "--num_tuning_trials=3"], "list of 2 points"),
@@ -202,6 +222,11 @@ def test_indices_choose_trials_and_leave_their_points_alone(
         (["--hparam_start_index=1"], "No trial lies between --hparam_start_index=1"),
         (["--hparam_start_index=-1"], "No trial lies between --hparam_start_index=-1"),
         (["--hparam_end_index=0"], "--hparam_end_index=0; there are 1 trials"),
+        (["--num_tuning_trials=1000000000"], "should be at most 10000"),
+        (["--num_studies=1000000000"], "should be at most 1000"),
+        (["--num_workers=1000000000"], "should be at most 1024"),
+        (["--submission_path=" + "n" * 300 + ".py"], "is too long for a file"),
+        (["--tuning_search_space=" + "n" * 300], "File name too long"),
         (["--num_workers=-1"], "num_workers"),
         (["--pytorch_eval_num_workers=-1"], "pytorch_eval_num_workers"),
         (["--max_global_steps=-1"], "max_global_steps"),
@@ -226,8 +251,9 @@ def test_flags_that_do_not_fit_are_a_sentence(
     assert err.startswith("Error: ") and err.count("\n") == 1
 
 
-def test_more_than_one_process_is_refused(main, monkeypatch):
-    monkeypatch.setenv("WORLD_SIZE", "2")
+@pytest.mark.parametrize("processes", ["2", "0", "abc", "1.0"])
+def test_more_than_one_process_is_refused(main, monkeypatch, processes):
+    monkeypatch.setenv("WORLD_SIZE", processes)
     code, _, err = main(MINI)
     assert code == 2
-    assert "WORLD_SIZE" in err
+    assert f"Found WORLD_SIZE={processes!r}" in err
