@@ -113,8 +113,11 @@ class Backend(Protocol):
     def seed_globals(self, pair: tuple[int, int]) -> None:
         """Seeds the framework's own generator, if it has one."""
 
-    def wait(self, *trees: Any) -> None:
-        """Returns when the devices have finished all that these trees depend on."""
+    def wait(self) -> None:
+        """Returns when the devices have finished all that they were asked for."""
+
+    def keep_settings(self) -> None:
+        """Undoes what a submission may have set; called after each of its functions."""
 
     def nonfinite(self, params: Any) -> str | None:
         """Returns the name of a parameter that holds NaN or inf, or None."""

@@ -17,6 +17,7 @@ from algorithmic_efficiency.backends.base import (
     Summary,
     import_model,
 )
+from algorithmic_efficiency.backends.compilation_caches import TorchCaches
 from algorithmic_efficiency.backends.pytorch_ops import TorchOps as TorchOps
 from algorithmic_efficiency.errors import StorageError
 from algorithmic_efficiency.nn.batch_norm.moments import recalibrate
@@ -46,6 +47,7 @@ class PyTorchBackend:
         self.ops = TorchOps()
         self.device = device
         self._compile = compile_models
+        self._caches = TorchCaches()
 
     def build(self, definition: Definition) -> Any:
         """Returns what `init` needs to make the module: nothing is allocated yet."""
@@ -159,11 +161,17 @@ class PyTorchBackend:
         """Seeds PyTorch's generators on all devices."""
         torch.manual_seed((pair[0] << 31) | pair[1])
 
-    def wait(self, *trees: Any) -> None:
-        """Waits for the GPU; a CPU has finished when a call returns."""
-        del trees
+    def wait(self) -> None:
+        """Waits for all streams of all GPUs; a CPU has finished when a call returns."""
         if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
+            for number in range(torch.cuda.device_count()):
+                # Another GPU where nobody has memory is not woken up.
+                if number == self.device.index or torch.cuda.memory_reserved(number):
+                    torch.cuda.synchronize(number)
+
+    def keep_settings(self) -> None:
+        """Keeps torch.compile away from what earlier runs have compiled."""
+        self._caches.keep()
 
     def nonfinite(self, params: Any) -> str | None:
         """Returns the name of a parameter that holds NaN or inf, or None."""

@@ -10,6 +10,7 @@ from typing import Any
 
 from algorithmic_efficiency import registry, seeds, submission
 from algorithmic_efficiency.backends import base
+from algorithmic_efficiency.backends.compilation_caches import IGNORED
 from algorithmic_efficiency.errors import DataError, StorageError, UsageError, UserError
 from algorithmic_efficiency.runner import checkpoint, curves, metadata, records, tuning
 from algorithmic_efficiency.runner.clock import Clock
@@ -158,6 +159,8 @@ class Session:
         evals = not self.config.skip_evals
         trainer.open_data(self.config.num_workers, position, evals=evals)
         self._write_start(trainer, progress, clock)
+        for name, value in IGNORED.items():
+            line.say(f"Ignored {name}={value}: every run compiles for itself.")
         clock.switch("other")
         try:
             with self._traced():
@@ -257,6 +260,7 @@ class Session:
             "batch_size": trainer.batch_size,
             "bad_examples": trainer.bad_examples,
             "seconds_in": trainer.seconds_in,
+            "ignored_settings": dict(IGNORED),
             "peak_memory_bytes": metadata.peak_memory_bytes(),
             **surroundings(trainer.backend),
         }

@@ -29,6 +29,7 @@ BOUND = {
     "pytorch",
     "jax_cpu",
     "jax_ops",
+    "jax_waiting",
     "jax_pmap",
     "pytorch_ops",
     "rows",

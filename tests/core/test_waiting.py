@@ -27,12 +27,20 @@ class Device:
         self.most_ahead = max(self.most_ahead, self.free_at - self.time.now)
         return self.free_at
 
-    def wait(self, *trees):
-        done = max((tree for tree in trees if tree is not None), default=0.0)
-        self.time.now = max(self.time.now, done)
+    def wait(self):
+        self.time.now = max(self.time.now, self.free_at)
+
+    def keep_settings(self):
+        pass
+
+    def adopt(self, state):
+        return state
 
     def seed_globals(self, pair):
         pass
+
+    def adopt(self, optimizer_state):
+        return optimizer_state
 
     def make_rng(self, pair):
         return pair
