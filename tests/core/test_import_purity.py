@@ -30,6 +30,7 @@ BOUND = {
     "jax_cpu",
     "jax_ops",
     "pytorch_ops",
+    "pytorch_weights",
     "rows",
     "switch",
     "moments",
