@@ -33,11 +33,11 @@ class Device:
     def keep_settings(self):
         pass
 
-    def adopt(self, state):
-        return state
-
     def seed_globals(self, pair):
         pass
+
+    def adopt(self, optimizer_state):
+        return optimizer_state
 
     def make_rng(self, pair):
         return pair
