@@ -12,7 +12,7 @@ import numpy as np
 from algorithmic_efficiency.errors import UsageError
 from scoring.benchmark import Benchmark, Workload, from_run, nearest
 from scoring.evaluations import Trial
-from scoring.table import Cells
+from scoring.table import Cells, hit_index
 
 HOST_KEYS = {"host", "hostname", "node"}  # two equal machines differ in their name
 SMALL_KEYS = {"source", "system", "memory_bytes"}  # commit, kernel, a few megabytes
@@ -58,7 +58,8 @@ def refuse_duplicates(trials: Sequence[Trial], published: bool) -> None:
         if other.framework != trial.framework:
             raise UsageError(
                 f"Submission {trial.submission} has runs of {trial.workload} in two "
-                f"frameworks, {other.path} and {trial.path}; keep one of them."
+                f"frameworks, {other.path} and {trial.path}; choose with "
+                "--framework=jax or --framework=pytorch, or --framework=each."
             )
         if published:
             continue
@@ -142,8 +143,18 @@ def trial_problems(trials: Sequence[Trial], cells: dict[str, Workload]) -> list[
             trial.unusable = trial.unusable or f"has no column {name}"
         if trial.unusable:
             problems.append(f"{trial.path}: {trial.unusable}; counts as a miss.")
+        elif trial.failed and workload and _had_reached(trial, workload):
+            problems.append(
+                f"{trial.path}: failed after it had reached its target; counts as a "
+                "miss, as in the runner."
+            )
         problems += [f"{trial.path}: {note}." for note in trial.notes]
     return problems
+
+
+def _had_reached(trial: Trial, workload: Workload) -> bool:
+    """Tell whether a trial had reached its target before it failed."""
+    return hit_index(replace(trial, failed=False), workload) >= 0
 
 
 def refuse_nothing(

@@ -116,7 +116,7 @@ def hit_index(trial: Trial, workload: Workload, level: float = 1.0) -> int:
 
     A level of 0.9 is nine tenths of the way from the workload's origin to the target.
     """
-    if trial.unusable:
+    if trial.unusable or trial.failed:
         return -1
     goal = workload.validation
     if level != 1.0 and workload.origin is not None:

@@ -17,7 +17,7 @@ from algorithmic_efficiency import params as parameters
 from algorithmic_efficiency.backends.base import Pass, Summary, import_model
 from algorithmic_efficiency.backends.compilation_caches import turn_off_jax
 from algorithmic_efficiency.backends.jax_ops import JaxOps as JaxOps
-from algorithmic_efficiency.backends.jax_waiting import wait_for_everything
+from algorithmic_efficiency.backends.jax_waiting import Barrier
 from algorithmic_efficiency.errors import StorageError
 from algorithmic_efficiency.nn.batch_norm.jax import recalibrate
 from algorithmic_efficiency.spec import Definition, Field
@@ -40,6 +40,7 @@ class JaxBackend:
 
     def __init__(self) -> None:
         self.ops = JaxOps()
+        self._barrier = Barrier()
 
     @property
     def device_count(self) -> int:
@@ -155,8 +156,8 @@ class JaxBackend:
         """Does nothing: JAX has no global generator."""
 
     def wait(self) -> None:
-        """Blocks until all that is held has been computed; see `jax_waiting`."""
-        wait_for_everything()
+        """Blocks until every device is idle; see `jax_waiting`."""
+        self._barrier.wait()
 
     def keep_settings(self) -> None:
         """Does nothing: the compilation cache cannot be turned on again."""
