@@ -14,9 +14,10 @@ class RunConfig:
     Attributes:
       workload: registered name, with the scale decided.
       ruleset: 'external' or 'self'.
-      points: hyperparameters of every trial by its index; None tunes itself.
+      points: hyperparameters of every trial, study after study; None tunes itself.
       first_trial, end_trial: the trials of this process, as range(first, end).
-      studies: how often every trial is repeated with other random numbers.
+      studies: repetitions with other random numbers and, from a search space of ranges,
+        other points.
       folder: {experiment_dir}/{experiment_name}.
       seed: of the run; every study and trial has streams of its own.
       flags: as given, for the record.
@@ -56,7 +57,12 @@ class RunConfig:
 
     def is_part(self) -> bool:
         """Says whether only some of the trials are to be run."""
-        return (self.first_trial, self.end_trial) != (0, len(self.points))
+        count = len(self.points) // self.studies
+        return (self.first_trial, self.end_trial) != (0, count)
+
+    def point(self, study: int, trial: int) -> dict[str, Any] | None:
+        """Returns the hyperparameters of a trial, both counted from 0."""
+        return self.points[study * (len(self.points) // self.studies) + trial]
 
     def trial_folder(self, study: int, trial: int) -> Path:
         """Returns where a trial is recorded."""

@@ -108,7 +108,7 @@ def _write(watched: Watched, status: str, reason: str, words: str) -> None:
     config, folder = watched.config, watched.folder
     definition = registry.get(config.workload)
     facts = describe(config, definition, rules_of(config, definition))
-    point = config.points[watched.trial]
+    point = config.point(watched.study, watched.trial)
     facts |= {"study": watched.study, "trial": watched.trial, "hyperparameters": point}
     run = RunRecord(folder, facts)
     with contextlib.suppress(StorageError):

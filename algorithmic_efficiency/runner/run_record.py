@@ -5,6 +5,7 @@ from typing import Any
 
 from algorithmic_efficiency import registry
 from algorithmic_efficiency.backends.base import FRAMEWORKS, Backend
+from algorithmic_efficiency.backends.compilation_caches import IGNORED
 from algorithmic_efficiency.metrics import METRICS
 from algorithmic_efficiency.runner import metadata, records
 from algorithmic_efficiency.runner.clock import Clock
@@ -53,6 +54,7 @@ class RunRecord:
         content = {**self.before, **self.facts}
         if self.progress is not None:
             content |= reached(self.progress, self.clock)
+            content["ignored_settings"] = dict(IGNORED)
             content["peak_memory_bytes"] = metadata.peak_memory_bytes()
         elif "score" not in content:
             content |= reached(Progress(), self.clock)

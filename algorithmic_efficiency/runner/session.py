@@ -7,6 +7,7 @@ from typing import Any
 
 from algorithmic_efficiency import registry, seeds, submission
 from algorithmic_efficiency.backends import base
+from algorithmic_efficiency.backends.compilation_caches import IGNORED
 from algorithmic_efficiency.errors import StorageError, SubmissionError, UserError
 from algorithmic_efficiency.runner import (
     contract,
@@ -68,7 +69,7 @@ class Session:
         self.config = config
         self.folder = config.trial_folder(study, trial)
         self.definition = registry.get(config.workload)
-        self.point = config.points[trial]
+        self.point = config.point(study, trial)
         self.seed = seed_of(config, study, trial)
         self.rules = rules_of(config, self.definition)
         self.first = config.plan()[0] == (study, trial)
@@ -124,9 +125,10 @@ class Session:
         options: dict[str, Any] = {}
         if self.config.framework == "pytorch":
             options["compile_models"] = self.config.torch_compile
-        backend = base.make(self.config.framework, **options)
+        path = self.config.submission_path
+        backend = base.make(self.config.framework, submission=path, **options)
         backend.seed_globals(seeds.pair(self.seed, "import"))
-        loaded = submission.load(self.config.submission_path)
+        loaded = submission.load(path)
         workload = Workload(self.definition, backend, self.config.folders)
         workload.eval_num_workers = self.config.eval_num_workers
         name, limit = self.definition.name, self.definition.eval_batch_size
@@ -211,6 +213,8 @@ class Session:
         write_surroundings(self.record, self.config, progress.preemption_count)
         self.record.write("running")
         self.recorder = recorder
+        for name, value in IGNORED.items():
+            line.say(f"Ignored {name}={value}: every run compiles for itself.")
 
     def _recorder(
         self, trainer: Trainer, line: ProgressLine, progress: Progress
