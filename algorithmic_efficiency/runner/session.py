@@ -51,9 +51,9 @@ def seed_of(config: RunConfig, study: int, trial: int) -> int:
 
 def status_of(progress: Progress) -> str:
     """Returns how a trial ended that nothing has broken off."""
-    if progress.diverged:
-        return "diverged"
-    return "target_reached" if math.isfinite(progress.score) else "missed"
+    if math.isfinite(progress.score):
+        return "target_reached"  # also if it diverged afterwards
+    return "diverged" if progress.diverged else "missed"
 
 
 def restore(folder: Path, trainer: Trainer) -> tuple[Progress, Clock, int]:
