@@ -5,6 +5,7 @@ or the number of workers and devices; this is checked, not hoped for. A training
 that cannot be decoded is left out, which is checked too.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -67,6 +68,8 @@ def evaluate(
 ) -> dict[str, float]:
     """Returns '<prefix>/<metric>' and '<prefix>/num_examples' for every split.
 
+    A metric of weight 0, such as the word error rate of a split without a word, is NaN.
+
     Args:
       definition: the workload.
       open_split: name of a split -> its data set with evaluation preprocessing.
@@ -102,10 +105,16 @@ def evaluate(
                 "`python -m dataset_setup`."
             )
         results[f"{prefix}/num_examples"] = counted
-        for name, (total, weight) in sums.items():
-            average = METRICS[name].average
-            results[f"{prefix}/{name}"] = total / weight if average else total
+        for name, sum_ in sums.items():
+            results[f"{prefix}/{name}"] = _value(name, *sum_)
     return results
+
+
+def _value(name: str, total: float, weight: float) -> float:
+    """Returns a metric of a split; NaN where there is nothing to average."""
+    if not METRICS[name].average:
+        return total
+    return total / weight if weight else math.nan
 
 
 def _sums(

@@ -67,8 +67,8 @@ FLAGS: Mapping[str, Sequence[Flag]] = {
             "num_studies",
             "integer",
             1,
-            "Studies; each has its own points of a search space of ranges, the same "
-            "ones of a list.",
+            "Studies; each has its own points of a search space of ranges, and the "
+            "same ones of a list.",
         ),
         Flag("hparam_start_index", "integer", None, "First trial to run, from 0."),
         Flag("hparam_end_index", "integer", None, "Trial to stop before."),

@@ -62,9 +62,12 @@ class Metric:
     maximize: bool
     average: bool = True
 
-    def better(self, value: float, other: float) -> bool:
-        """Says whether `value` is strictly better; never where one is NaN."""
-        return value > other if self.maximize else value < other
+    def reaches(self, value: float, target: float) -> bool:
+        """Says whether `value` is at least as good; never where it is NaN.
+
+        Equality counts, here as in scoring: docs/decisions/013-studies-and-targets.md.
+        """
+        return value >= target if self.maximize else value <= target
 
 
 def _accuracy(batch: Batch, loss_type: LossType) -> tuple[float, float]:

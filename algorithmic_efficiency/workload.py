@@ -201,22 +201,22 @@ class Workload:
     # Goals and evaluation.
 
     def has_reached_validation_target(self, eval_result: Mapping[str, float]) -> bool:
-        """Says whether the validation metric is strictly better than its target."""
-        return self._better(
+        """Says whether the validation metric is as good as its target."""
+        return self._reaches(
             eval_result, "validation", self.definition.validation_target_value
         )
 
     def has_reached_test_target(self, eval_result: Mapping[str, float]) -> bool:
         """Says the same of the test metric; True where there is no test target."""
         target = self.definition.test_target_value
-        return target is None or self._better(eval_result, "test", target)
+        return target is None or self._reaches(eval_result, "test", target)
 
-    def _better(
+    def _reaches(
         self, eval_result: Mapping[str, float], split: str, target: float
     ) -> bool:
         name = self.definition.target_metric_name
         value = eval_result[f"{split}/{name}"]
-        return METRICS[name].better(value, target)
+        return METRICS[name].reaches(value, target)
 
     def eval_model(
         self,

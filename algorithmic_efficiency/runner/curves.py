@@ -29,7 +29,7 @@ def draw(path: Path, definition: Definition, title: str, progress: Progress) -> 
             axes.plot(times, values, "o-", ms=4, lw=wide, color=color, label=prefix)
     target = definition.validation_target_value
     axes.axhline(target, color=_TARGET, ls="--", lw=1.2)
-    sign = ">" if METRICS[name].maximize else "<"
+    sign = "≥" if METRICS[name].maximize else "≤"
     axes.annotate(
         f"validation target: {sign} {target:g}",
         (0.01, target),

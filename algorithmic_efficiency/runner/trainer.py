@@ -204,10 +204,16 @@ class Trainer:
         )
 
     def diverged(self, result: Result | None) -> str | None:
-        """Names a metric, or without a result a parameter, that is not finite."""
+        """Names a target's metric, or without a result a parameter, not finite.
+
+        Another metric may be NaN, as the error rate of a split without words.
+        """
         if result is None:
             return self.backend.nonfinite(self.state["params"])
-        return next((k for k, v in result.items() if not math.isfinite(v)), None)
+        definition = self.workload.definition
+        splits = ["validation"] + ["test"] * (definition.test_target_value is not None)
+        names = (f"{split}/{definition.target_metric_name}" for split in splits)
+        return next((k for k in names if not math.isfinite(result[k])), None)
 
     def record(self, progress: Progress, clock: Clock) -> None:
         """Writes the last evaluation and a checkpoint."""

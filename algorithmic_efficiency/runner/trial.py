@@ -43,7 +43,7 @@ class Progress:
         target, or inf.
       last_eval_time: submission seconds at the last evaluation.
       evals: (global step, metrics) of every evaluation; submissions see this list.
-      diverged: what was not finite, or None.
+      diverged: what was not finite, or None; a score reached before stays.
       prepared: the submission has prepared an evaluation that was not made.
       logged_rows: of measurements.csv when this was saved; None if it is not known.
     """
@@ -81,7 +81,7 @@ class Trainer(Protocol):
         """Says whether the validation and the test target are reached."""
 
     def diverged(self, result: Result | None) -> str | None:
-        """Names what is not finite: a metric of `result`, or without it a parameter."""
+        """Names what is not finite: a target's metric, without a result a parameter."""
 
     def record(self, progress: Progress, clock: Clock) -> None:
         """Writes the last evaluation and a checkpoint."""

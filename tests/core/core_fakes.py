@@ -73,7 +73,7 @@ class FakeTrainer:
         number = len(self.recorded)
         if result is None:
             return "fc.weight" if number == self.bad_parameter else None
-        return "train/loss" if number == self.bad_metric else None
+        return "validation/accuracy" if number == self.bad_metric else None
 
     def record(self, progress, clock):
         self.time.sleep(self.record_seconds)

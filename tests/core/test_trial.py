@@ -208,13 +208,13 @@ def test_a_parameter_that_is_not_finite_ends_the_trial_with_a_row():
 
 def test_a_metric_that_is_not_finite_ends_the_trial_with_its_row():
     fake, _, progress, reason = run(
-        bad_metric=0, results=[{"train/loss": math.nan, "validation/accuracy": 0.1}]
+        bad_metric=0, results=[{"validation/accuracy": math.nan, "train/loss": 0.1}]
     )
-    assert (reason, progress.diverged) == ("diverged", "train/loss")
+    assert (reason, progress.diverged) == ("diverged", "validation/accuracy")
     assert progress.score == math.inf
     (step, row), _ = fake.recorded[-1]
-    assert (step, row["validation/accuracy"]) == (3, 0.1)
-    assert math.isnan(row["train/loss"])
+    assert (step, row["train/loss"]) == (3, 0.1)
+    assert math.isnan(row["validation/accuracy"])
 
 
 def test_an_evaluation_that_diverged_reaches_no_target():
