@@ -128,20 +128,26 @@ class Session:
                 )
 
     def _restore(self, trainer: Trainer) -> tuple[Progress, Clock, int]:
-        found = checkpoint.existing(self.folder) if self.config.resume else []
-        if not found:
+        found = None
+        if self.config.resume:
+            found = checkpoint.newest_whole(
+                self.folder, trainer.backend, trainer.state, trainer.origin
+            )
+        if found is None:
             return Progress(), Clock(), 0
-        state, meta = checkpoint.load(found[-1], trainer.backend, trainer.state)
+        for note in found.notes:
+            print(note, file=sys.stderr)
+        meta = found.meta
         if meta["seed"] != self.seed:
             raise UsageError(
-                f"{found[-1]} was written with another --rng_seed. Resume with the "
+                f"{found.path} was written with another --rng_seed. Resume with the "
                 "same seed, or without the flag."
             )
-        trainer.state = state
+        trainer.state = found.state
         trainer.workload.bad_examples.update(meta["bad_examples"])
         progress, seconds = checkpoint.restore(meta)
         progress.preemption_count += 1
-        print(f"Resuming from {found[-1]}.", file=sys.stderr)
+        print(f"Resuming from {found.path}.", file=sys.stderr)
         return progress, Clock(seconds=seconds), int(meta["position"])
 
     def _recorder(

@@ -11,6 +11,7 @@ from algorithmic_efficiency.errors import SubmissionError
 from algorithmic_efficiency.runner.clock import Clock
 from algorithmic_efficiency.runner.recorder import Recorder
 from algorithmic_efficiency.runner.trial import Progress, Result
+from algorithmic_efficiency.state import Origin
 from algorithmic_efficiency.submission import Submission
 from algorithmic_efficiency.workload import Workload
 
@@ -34,6 +35,7 @@ class Trainer:
 
     Attributes:
       state: params, model_state and optimizer_state.
+      origin: where each object of the state was before the first step.
       recorder: writes the records, or is None.
       seconds_in: seconds that the steps spent in each function of the submission, the
         wait for the device included in `update_params`.
@@ -70,6 +72,7 @@ class Trainer:
             "model_state": model_state,
             "optimizer_state": optimizer_state,
         }
+        self.origin = Origin(backend.kinds, self.state, workload=workload)
         self._batches: Any = None
         self.queue: Any = None
         self.recorder: Recorder | None = None
