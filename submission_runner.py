@@ -2,7 +2,10 @@
 
 import sys
 
-from algorithmic_efficiency.cli import main
+from algorithmic_efficiency import environment
 
 if __name__ == "__main__":
+    environment.check()
+    from algorithmic_efficiency.cli import main
+
     sys.exit(main(sys.argv))

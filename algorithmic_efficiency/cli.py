@@ -1,6 +1,7 @@
 """The only reader of the command line and the environment; makes a RunConfig."""
 
 import contextlib
+import errno
 import importlib.metadata
 import os
 import sys
@@ -10,10 +11,19 @@ from typing import TYPE_CHECKING, Any
 
 from algorithmic_efficiency.errors import UsageError, UserError
 from algorithmic_efficiency.flags import parse, usage
+from algorithmic_efficiency.text import show
 
 if TYPE_CHECKING:
     from algorithmic_efficiency.runner.config import RunConfig
 
+# Numbers that make sense; more workers or trials than these are a slip of the keyboard.
+_LIMITS = {
+    "num_tuning_trials": (1, 10_000),
+    "num_studies": (1, 100),
+    "num_workers": (0, 1_024),
+    "pytorch_eval_num_workers": (0, 1_024),
+    "max_global_steps": (0, 10**12),
+}
 # Flags that RunConfig takes as they are, under the same name.
 _UNCHANGED = (
     "max_global_steps",
@@ -43,12 +53,18 @@ def main(argv: Sequence[str]) -> int:
 
         return study.run_study(make_config(values))
     except UserError as error:
-        print(f"Error: {error}", file=sys.stderr)
+        show(f"Error: {error}", sys.stderr)
+        return 2
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        name = str(error.filename)[:40]
+        print(f"Error: the name {name!r}... is too long for a file.", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print(
+        show(
             "Interrupted. Go on from the last checkpoint with --resume_last_run.",
-            file=sys.stderr,
+            sys.stderr,
         )
         return 1
 
@@ -56,7 +72,7 @@ def main(argv: Sequence[str]) -> int:
 def _show(text: str) -> int:
     """Prints, and does not mind a reader such as `head` that leaves early."""
     with contextlib.suppress(BrokenPipeError):
-        print(text, flush=True)
+        show(text)
         return 0
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
@@ -94,15 +110,13 @@ def make_config(values: Mapping[str, Any]) -> "RunConfig":
         _path(values["imagenet_v2_data_dir"]),
         _path(values["librispeech_tokenizer_vocab_path"]),
     )
-    for name in ("num_workers", "pytorch_eval_num_workers", "max_global_steps"):
-        if values[name] is not None and values[name] < 0:
-            raise UsageError(f"--{name}={values[name]} should be at least 0.")
+    _check_numbers(values)
     workload = _workload(values, folders)
     framework, path = _submission(values)
     _check_other_flags(values, framework, workload)
     folder, seed = experiments.locate(values, f"{workload}_{framework}")
     points = _points(values, path, seeds.integer(seed, "search space"))
-    trials = _trials(values, len(points))
+    trials = _trials(values, len(points) // values["num_studies"])
     return RunConfig(
         workload=workload,
         framework=framework,
@@ -111,7 +125,7 @@ def make_config(values: Mapping[str, Any]) -> "RunConfig":
         points=tuple(points),
         first_trial=trials.start,
         end_trial=trials.stop,
-        studies=_at_least_one(values, "num_studies"),
+        studies=values["num_studies"],
         folder=folder,
         folders=folders,
         seed=seed,
@@ -121,6 +135,15 @@ def make_config(values: Mapping[str, Any]) -> "RunConfig":
         eval_num_workers=values["pytorch_eval_num_workers"],
         **{name: values[name] for name in _UNCHANGED},
     )
+
+
+def _check_numbers(values: Mapping[str, Any]) -> None:
+    for name, (least, most) in _LIMITS.items():
+        value = values[name]
+        if value is not None and value < least:
+            raise UsageError(f"--{name}={value} should be at least {least}.")
+        if value is not None and value > most:
+            raise UsageError(f"--{name}={value} should be at most {most}.")
 
 
 def _workload(values: Mapping[str, Any], folders: Any) -> str:
@@ -149,10 +172,10 @@ def _workload(values: Mapping[str, Any], folders: Any) -> str:
     if scale == "full":
         raise UsageError(f"--scale=full, but {lost}")
     mini = registry.get(name + registry.MINI).name
-    print(
+    show(
         f"*** MINI SCALE: {lost} Running {mini} instead, whose times say nothing about "
         f"{name}. ***",
-        file=sys.stderr,
+        sys.stderr,
     )
     return mini
 
@@ -170,8 +193,10 @@ def _submission(values: Mapping[str, Any]) -> tuple[str, Path]:
         submission.check_file(path)
         told = submission.framework_of(path)
         if framework and told and told != framework:
-            raise UsageError(
-                f"--framework={framework}, but {path} is written for {told}."
+            print(
+                f"Note: --framework={framework}, though {path} looks as if it was "
+                f"written for {told}.",
+                file=sys.stderr,
             )
         framework = framework or told or "pytorch"
     return str(framework), path
@@ -200,10 +225,11 @@ def _check_other_flags(
                 f"--{flag} needs the package {package!r}, which is not installed. "
                 f"Install it with: pip install '.[{package}]'."
             )
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    processes = os.environ.get("WORLD_SIZE", "").strip()
+    if processes not in ("", "1"):
         raise UsageError(
-            "Found WORLD_SIZE > 1, but this version trains in one process. Start it "
-            "without torchrun."
+            f"Found WORLD_SIZE={processes!r} in the environment, but this version "
+            "trains in one process. Start it without torchrun, or unset WORLD_SIZE."
         )
 
 
@@ -218,10 +244,10 @@ def _installed(package: str) -> bool:
 def _points(
     values: Mapping[str, Any], path: Path, seed: int
 ) -> list[dict[str, Any] | None]:
-    """Returns the hyperparameters of every trial; [None] where it tunes itself."""
+    """Returns the hyperparameters of every trial of every study; None tunes itself."""
     from algorithmic_efficiency.runner import tuning  # noqa: PLC0415 - as above
 
-    trials = _at_least_one(values, "num_tuning_trials")
+    trials, studies = values["num_tuning_trials"], values["num_studies"]
     space = _path(values["tuning_search_space"])
     if values["tuning_ruleset"] == "self":
         if space is not None or trials > 1:
@@ -229,16 +255,17 @@ def _points(
                 "--tuning_ruleset=self tunes itself in one trial: leave out "
                 "--tuning_search_space and --num_tuning_trials."
             )
-        return [None]
+        return [None] * studies
+    space = space or tuning.beside(path)
+    if space is None and trials > 1:
+        raise UsageError(
+            f"--num_tuning_trials={trials} needs --tuning_search_space=FILE.json, or a "
+            f"file {' or '.join(tuning.BESIDE)} in {path.parent}. A submission without "
+            "hyperparameters has one trial."
+        )
     if space is None:
-        space = path.with_name("default_hyperparameters.json")
-        if not space.is_file():
-            raise UsageError(
-                "--tuning_ruleset=external needs --tuning_search_space=FILE.json, or a "
-                f"file {space}. A submission without hyperparameters runs with "
-                "--tuning_ruleset=self."
-            )
-    return [*tuning.points(tuning.read(space), trials, seed)]
+        return [{} for _ in range(studies)]
+    return [*tuning.points(tuning.read(space), trials, seed, studies)]
 
 
 def _trials(values: Mapping[str, Any], count: int) -> range:
@@ -259,12 +286,6 @@ def _workers(asked: int | None, workload: str) -> int:
     if asked is not None:
         return asked
     return 0 if registry.is_mini(workload) else (os.cpu_count() or 2) // 2
-
-
-def _at_least_one(values: Mapping[str, Any], name: str) -> int:
-    if values[name] < 1:
-        raise UsageError(f"--{name}={values[name]} should be at least 1.")
-    return int(values[name])
 
 
 def _path(text: str | None) -> Path | None:

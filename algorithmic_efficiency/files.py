@@ -1,17 +1,21 @@
 """Files and folders that appear whole or not at all, whoever is killed half-way."""
 
 import contextlib
+import errno
 import fcntl
 import os
 import shutil
+import stat
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from algorithmic_efficiency.errors import StorageError, UsageError
+from algorithmic_efficiency.errors import DataError, StorageError, UsageError
 
 _STALE_SECONDS = 3_600
+_FOREIGN = {"lost+found", "system volume information", "cvs"}
+_FOREIGN_STARTS = (".", "@", "#", "$", "~", "__")
 
 
 @contextlib.contextmanager
@@ -38,6 +42,73 @@ def atomic(path: Path, advice: str) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def readable() -> Iterator[None]:
+    """Makes what the system says about a file or folder a DataError; also a decorator.
+
+    Raises:
+      DataError: it cannot be read.
+    """
+    try:
+        yield
+    except OSError as error:
+        name = f"{os.fsdecode(error.filename)} " if error.filename else "A file "
+        raise DataError(f"{name}cannot be read: {error.strerror or error}.") from error
+
+
+def is_foreign(name: str) -> bool:
+    """Whether a folder is hidden, or of those that systems leave behind among data.
+
+    File servers (`@eaDir`, `#recycle`), notebooks (`.ipynb_checkpoints`), archivers
+    (`__MACOSX`) and operating systems (`lost+found`, `$RECYCLE.BIN`) make them.
+    """
+    return name.startswith(_FOREIGN_STARTS) or name.strip().casefold() in _FOREIGN
+
+
+def regular(path: Path) -> os.stat_result:
+    """Returns what the system knows of a file.
+
+    Raises:
+      OSError: it is not there; or a folder, a pipe or a device, of no known size.
+    """
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError(errno.EINVAL, "It is no file", str(path))
+    return found
+
+
+def read_bytes(path: Path, most: int) -> bytes:
+    """Returns the bytes of a file that has `most` of them at most.
+
+    Raises:
+      OSError: it is larger, no plain file, or cannot be read.
+    """
+    size = regular(path).st_size
+    if size > most:
+        raise OSError(errno.EFBIG, f"It has {size:,} bytes, at most {most:,} are read")
+    with path.open("rb") as file:
+        return file.read(most)
+
+
+def read_text(path: Path, most: int) -> str:
+    """Returns a text in UTF-8 of `most` bytes at most, without a byte order mark.
+
+    Only a caller knows what ends a line of it: `str.splitlines` also splits at
+    characters that may be part of a text.
+
+    Raises:
+      DataError: it is larger, not in UTF-8, or cannot be read.
+    """
+    try:
+        return read_bytes(path, most).decode("utf-8-sig")
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{path} cannot be read: byte {error.start:,} is not UTF-8."
+        ) from error
 
 
 @contextlib.contextmanager

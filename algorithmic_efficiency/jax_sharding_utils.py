@@ -4,6 +4,7 @@ The names are those of the public AlgoPerf API; public submissions import them.
 """
 
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -13,9 +14,9 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 AXIS = "batch"
 
 
-def device_mesh() -> Mesh:
-    """Returns the one-dimensional mesh of all local devices, axis 'batch'."""
-    return Mesh(np.asarray(jax.local_devices()), (AXIS,))
+def device_mesh(devices: Sequence[Any] | None = None) -> Mesh:
+    """Returns the one-dimensional mesh, axis "batch", of all local or given devices."""
+    return Mesh(np.asarray(devices or jax.local_devices()), (AXIS,))
 
 
 def get_replicate_sharding(mesh: Mesh | None = None) -> NamedSharding:

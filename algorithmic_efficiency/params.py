@@ -143,6 +143,11 @@ def to_jax(flat: Mapping[str, Any]) -> dict[str, Any]:
     return tree
 
 
+def shape_in_jax(name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Returns the shape in JAX of the canonical parameter of this name and shape."""
+    return (*shape[2:], shape[1], shape[0]) if rule(name).dense else shape
+
+
 def tree_like_jax(flat: Mapping[str, Any]) -> dict[str, Any]:
     """Nests values of any kind as the JAX tree of parameters is nested."""
     tree: dict[str, Any] = {}

@@ -6,8 +6,11 @@ runs here unmodified. Importing this module loads NumPy and nothing heavier.
 
 import dataclasses
 import enum
+import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
+
+import numpy as np
 
 from algorithmic_efficiency.errors import TrainingCompleteError as TrainingCompleteError
 from algorithmic_efficiency.initializers import Initializer
@@ -101,6 +104,11 @@ class Field:
     shape: tuple[int, ...]
     dtype: str
     layout: str = ""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of this entry of one example."""
+        return math.prod(self.shape) * np.dtype(self.dtype).itemsize
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,9 +1,6 @@
 """Loads a submission and checks it at the door, before any clock starts."""
 
-import importlib
-import importlib.util
 import inspect
-import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,6 +10,8 @@ from typing import Any
 import algorithmic_efficiency
 from algorithmic_efficiency import registry, spec
 from algorithmic_efficiency.errors import SubmissionError
+from algorithmic_efficiency.imports import Importer
+from algorithmic_efficiency.sources import framework_of as framework_of
 
 FRAMEWORK_MODULES = {"pytorch": "torch", "jax": "jax"}
 
@@ -138,25 +137,6 @@ def load(path: Path) -> Submission:
     return Submission(path, module)
 
 
-def framework_of(path: Path) -> str | None:
-    """Returns the framework of a submission by its path, else by its imports.
-
-    None where neither tells, or where the file is not there.
-    """
-    for part in reversed(path.with_suffix("").parts):
-        words = re.split(r"[^a-z]+", part.lower())
-        told = [f for f, m in FRAMEWORK_MODULES.items() if f in words or m in words]
-        if len(told) == 1:
-            return told[0]
-    text = path.read_text(errors="replace") if path.is_file() else ""
-    found = [
-        framework
-        for framework, module in FRAMEWORK_MODULES.items()
-        if re.search(rf"^\s*(import|from) {module}\b", text, re.MULTILINE)
-    ]
-    return found[0] if len(found) == 1 else None
-
-
 def check_file(path: Path) -> None:
     """Raises SubmissionError unless there is such a Python file."""
     if path.suffix != ".py" or not path.is_file():
@@ -169,36 +149,16 @@ def check_file(path: Path) -> None:
 def _import(path: Path) -> ModuleType:
     check_file(path)
     _alias_package()
-    for folder in (str(registry.ROOT), str(Path.cwd())):
-        if folder not in sys.path:
-            sys.path.append(folder)
-    file = path.resolve()
-    name = _module_name(file)
-    module_spec = importlib.util.spec_from_file_location(name, file)
-    assert module_spec is not None and module_spec.loader is not None
-    module = importlib.util.module_from_spec(module_spec)
-    sys.modules[name] = module
+    if str(registry.ROOT) not in sys.path:
+        sys.path.append(str(registry.ROOT))
     try:
-        module_spec.loader.exec_module(module)
+        return Importer(path).load()
     except (Exception, SystemExit) as error:  # the user's code may raise anything
-        del sys.modules[name]
-        line = _line_of(error, file)
+        line = _line_of(error, path.resolve())
         raise SubmissionError(
             f"{path} raised {type(error).__name__} while it was imported{line}: "
             f"{error}. Importing a submission should only define functions."
         ) from error
-    return module
-
-
-def _module_name(path: Path) -> str:
-    """Returns the dotted name by which the file's neighbours would import it.
-
-    A file in the root itself, say jax.py, must not take the name of a package.
-    """
-    for folder in (registry.ROOT, Path.cwd()):
-        if path.is_relative_to(folder) and path.parent != folder:
-            return ".".join(path.relative_to(folder).with_suffix("").parts)
-    return f"submission_{path.stem}"
 
 
 def _alias_package() -> None:

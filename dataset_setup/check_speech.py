@@ -7,6 +7,7 @@ from pathlib import Path
 
 from algorithmic_efficiency.data import Folders
 from algorithmic_efficiency.errors import DataError
+from algorithmic_efficiency.text import printable, show
 from workloads._librispeech import index, layout
 from workloads._librispeech.data import (
     advice_of,
@@ -34,18 +35,18 @@ def librispeech(folders: Folders, *, decode: bool) -> int:
     try:
         tokenizer.check()
     except DataError as error:
-        print(f"tokenizer: {error} {tokenizer_advice(folders) or advice_of(folders)}")
+        show(f"tokenizer: {error} {tokenizer_advice(folders) or advice_of(folders)}")
         whole, decode = False, False
     for split, subsets in layout.SUBSETS.items():
         absent = [name for name in subsets if not (root / name).is_dir()]
         if absent:
-            print(f"{split}: {', '.join(absent)} not found in {root}")
+            show(f"{split}: {', '.join(absent)} not found in {root}")
             whole = False
             continue
         try:
             whole = _split(folders, split, tokenizer if decode else None) and whole
         except DataError as error:
-            print(f"{split}: {error}")
+            show(f"{split}: {error}")
             whole = False
     return 0 if whole else 1
 
@@ -56,7 +57,7 @@ def _split(folders: Folders, split: str, tokenizer: Tokenizer | None) -> bool:
     rows = list(index.scan(root, subsets))
     found = len(rows), sum(row.fits for row in rows)
     expected = layout.UTTERANCES[split], FULL[f"num_{split}_examples"]
-    print(
+    show(
         f"{split}: {found[0]:,} of {expected[0]:,} utterances in {root}, of which "
         f"{found[1]:,} of {expected[1]:,} are short enough"
     )
@@ -64,7 +65,7 @@ def _split(folders: Folders, split: str, tokenizer: Tokenizer | None) -> bool:
     if fault := index.fault(index.path_of(root, split), subsets, rows):
         faults.insert(0, f"{fault} {advice_of(folders)}")
     for fault in faults:
-        print(f"  {fault}")
+        show(f"  {printable(fault)}")
     return found == expected and not faults
 
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from algorithmic_efficiency.data import Folders
 from algorithmic_efficiency.errors import UserError
+from algorithmic_efficiency.text import show
 from dataset_setup import check, check_speech
 from dataset_setup.setup import folder
 
@@ -31,5 +32,5 @@ def main(argv: Sequence[str]) -> int:
     try:
         return run(Folders(**arguments), decode=True)
     except UserError as error:
-        print(error, file=sys.stderr)
+        show(str(error), sys.stderr)
         return 2

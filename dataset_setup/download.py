@@ -18,6 +18,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from algorithmic_efficiency.errors import DataError, StorageError
+from algorithmic_efficiency.text import show
 
 URL = "https://www.openslr.org/resources/12"
 ATTEMPTS = 5  # in a row that bring nothing
@@ -110,10 +111,9 @@ def announce(missing: Sequence[Archive], absent: Sequence[Archive], root: Path) 
     free = shutil.disk_usage(place).free
     names = ", ".join(archive.file_name for archive in missing)
     size = sum(archive.size for archive in missing)
-    print(
+    show(
         f"Downloading {names} from {URL}: {size / 1e9:,.1f} GB, which with what is "
         f"unpacked take up to {needed / 1e9:,.1f} GB more in {root}.",
-        flush=True,
     )
     if free < needed:
         raise StorageError(
@@ -201,8 +201,10 @@ def _fetch(archive: Archive, path: Path) -> None:
             start, reason = file.tell(), "it sent less than the whole file"
             try:
                 for chunk in _stream(url, start):
-                    file.write(chunk)
+                    file.write(chunk[: total - file.tell()])
                     bar.update(len(chunk))
+                    if file.tell() == total:
+                        break
             except _LostError as error:
                 reason = str(error)
             failures = 0 if file.tell() > start else failures + 1

@@ -17,7 +17,9 @@ from pathlib import Path
 from algorithmic_efficiency.data import Folders
 from algorithmic_efficiency.errors import UsageError, UserError
 from algorithmic_efficiency.files import exclusive
+from algorithmic_efficiency.text import show
 from dataset_setup import check, check_speech, download, unpack
+from dataset_setup.labels import Labels
 from workloads._imagenet import mini
 from workloads._librispeech import layout
 from workloads._librispeech import mini as mini_speech
@@ -30,7 +32,7 @@ def main(argv: Sequence[str]) -> int:
     try:
         return int(arguments.run(arguments))
     except UserError as error:
-        print(error, file=sys.stderr)
+        show(str(error), sys.stderr)
         return 2
 
 
@@ -81,8 +83,8 @@ def folder(path: str) -> Path:
 
 
 def _mini(arguments: argparse.Namespace) -> int:
-    print(mini.prepare(arguments.data_dir))
-    print(mini_speech.prepare(arguments.data_dir))
+    show(str(mini.prepare(arguments.data_dir)))
+    show(str(mini_speech.prepare(arguments.data_dir)))
     return 0
 
 
@@ -96,11 +98,17 @@ def _imagenet(arguments: argparse.Namespace) -> int:
 
 
 def _unpack_images(arguments: argparse.Namespace, root: Path) -> None:
-    if arguments.train_tar:
-        unpack.train(arguments.train_tar, root / "train")
-    if arguments.val_tar:
-        labels = unpack.Labels(arguments.val_labels, arguments.synsets, root / "train")
-        unpack.validation(arguments.val_tar, root / "val", labels)
+    """Unpacks what was given, after a look whether the labels fit."""
+    train, val = arguments.train_tar, arguments.val_tar
+    labels = None
+    if val and not (root / "val").is_dir():
+        known = unpack.class_names(train, root / "train")
+        labels = Labels(arguments.val_labels, arguments.synsets, known)
+        unpack.compare(val, labels)
+    if train:
+        unpack.train(train, root / "train")
+    if val:
+        unpack.validation(val, root / "val", labels)
     if arguments.test_tar:
         unpack.test(arguments.test_tar, root / "imagenet_v2")
 

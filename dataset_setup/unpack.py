@@ -2,175 +2,172 @@
 
 A split is unpacked under a name with a leading dot, which no reader looks into, and
 renamed when it is whole. Called again after an interruption, it goes on: files that
-have their full size are left as they are.
+have their full size are left as they are. Only files whose names are as expected leave
+an archive.
 """
 
-import dataclasses
-import itertools
+import contextlib
 import re
-import tarfile
-import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
-from algorithmic_efficiency.errors import DataError, StorageError, UsageError
-from workloads._imagenet.folders import class_names
+from algorithmic_efficiency.errors import DataError, StorageError
+from algorithmic_efficiency.text import show
+from dataset_setup.archives import Archive, opened
+from dataset_setup.labels import Label, Labels, stem
+from workloads._imagenet.classes import WNID, classes_in, shown
 
-Member = tuple[str, tarfile.TarFile, tarfile.TarInfo]  # folder, where it lies, file
-
-
-@dataclasses.dataclass(frozen=True)
-class Labels:
-    """Where the classes of the validation images are written.
-
-    Attributes:
-      path: one of three: Kaggle's LOC_val_solution.csv; lines of file name and class
-        (a wnid, or its number from 0 among the sorted wnids); or one class a line in
-        the order of the images (a wnid, or the devkit's number from 1).
-      synsets: wnids in the order of the devkit's numbers, one a line.
-      train: the training folder, whose classes are numbered in sorted order.
-    """
-
-    path: Path | None
-    synsets: Path | None
-    train: Path
-
-    def read(self) -> dict[str, str]:
-        """Returns image name without suffix -> wnid."""
-        if self.path is None:
-            raise UsageError(
-                "--val_tar needs --val_labels, the class of each validation image, for "
-                "example Kaggle's LOC_val_solution.csv."
-            )
-        text = _lines(self.path)
-        rows = [line.replace(",", " ").split()[:2] for line in text]
-        rows = [row for row in rows if row[0] != "ImageId"]
-        if len(rows[0]) == 1:
-            numbered = itertools.count(1)
-            rows = [[f"ILSVRC2012_val_{next(numbered):08d}", row[0]] for row in rows]
-            names, first = self._devkit_order, 1
-        else:
-            names, first = self._sorted_order, 0
-        if rows[0][1].isdecimal():
-            known = names()
-            rows = [[name, known[int(number) - first]] for name, number in rows]
-        return {Path(name).stem: wnid for name, wnid in rows}
-
-    def _devkit_order(self) -> list[str]:
-        if self.synsets is None:
-            raise UsageError(
-                f"{self.path} has the devkit's numbers; they need --synsets, a file "
-                "with the wnids in the order of these numbers (WNID in meta.mat)."
-            )
-        return [line.split()[0] for line in _lines(self.synsets)]
-
-    def _sorted_order(self) -> list[str]:
-        return class_names(self.train)
+_IMAGE = r"(?P<name>[A-Za-z0-9][A-Za-z0-9_.-]{0,99}\.(?i:jpe?g|png))"
+_CLASS_TAR = re.compile(rf"(?:[^/]+/|/)*(?P<wnid>{WNID.pattern})\.tar")
+_ANYWHERE = re.compile(rf"(?:[^/]*/)*{_IMAGE}")
+_IN_CLASS = re.compile(rf"(?:[^/]*/)*(?P<folder>[0-9]{{1,4}}|{WNID.pattern})/{_IMAGE}")
+_MOST_CLASS_BYTES = 16 << 30  # of the images of one class
 
 
 def train(tar: Path, folder: Path) -> None:
     """Unpacks ILSVRC2012_img_train.tar, a tar file of one tar file per class."""
-    _unpack(tar, folder, _train_members)
+    if _is_there(tar, folder):
+        return
+    with _into(tar, folder) as (outer, partial):
+        classes = list(outer.find(_CLASS_TAR, _MOST_CLASS_BYTES))
+        if not classes:
+            raise outer.nothing("class archives such as n01440764.tar")
+        for found, member in classes:
+            inner = outer.inner(member)
+            for image, file in list(inner.find(_ANYWHERE)):
+                inner.write(file, partial / found["wnid"] / image["name"])
+
+
+def class_names(tar: Path | None, folder: Path) -> list[str]:
+    """Returns the sorted classes of the training images, unpacked or not; [] without.
+
+    Raises:
+      DataError: the tar file or the folder is damaged.
+      StorageError: the tar file cannot be read.
+    """
+    if folder.is_dir():
+        return classes_in(folder).names
+    if tar is None:
+        return []
+    with _reading(tar), opened(tar) as outer:
+        found = outer.find(_CLASS_TAR, _MOST_CLASS_BYTES)
+        return sorted(name["wnid"] for name, _ in found)
+
+
+def compare(tar: Path, labels: Labels) -> dict[str, Label]:
+    """Returns the labels of the images in ILSVRC2012_img_val.tar; nothing is written.
+
+    Raises:
+      UsageError, DataError: the labels are not those of its images.
+      StorageError: the tar file cannot be read.
+    """
+    classes = labels.read()
+    with _reading(tar), opened(tar) as outer:
+        names = [found["name"] for found, _ in outer.find(_ANYWHERE)]
+        if not names:
+            raise outer.nothing("images such as ILSVRC2012_val_00000001.JPEG")
+    _match(tar, names, labels, classes)
+    return classes
 
 
 def validation(tar: Path, folder: Path, labels: Labels) -> None:
-    """Unpacks ILSVRC2012_img_val.tar, whose images lie side by side."""
-    classes = labels.read()
+    """Unpacks ILSVRC2012_img_val.tar, whose images lie side by side.
 
-    def members(outer: tarfile.TarFile) -> Iterator[Member]:
-        for member in _files(outer):
-            stem = Path(member.name).stem
-            if stem not in classes:
-                raise DataError(
-                    f"{labels.path} has no class for {member.name} of {tar}."
-                )
-            yield classes[stem], outer, member
-
-    _unpack(tar, folder, members)
+    Raises:
+      UsageError, DataError: the labels are not those of its images.
+    """
+    if _is_there(tar, folder):
+        return
+    classes = compare(tar, labels)
+    with _into(tar, folder) as (outer, partial):
+        for found, member in list(outer.find(_ANYWHERE)):
+            name = found["name"]
+            outer.write(member, partial / classes[stem(name)].wnid / name)
 
 
 def test(tar: Path, folder: Path) -> None:
     """Unpacks imagenetv2-matched-frequency.tar.gz, which has class folders."""
-    _unpack(tar, folder, _test_members)
+    if _is_there(tar, folder):
+        return
+    with _into(tar, folder) as (outer, partial):
+        images = list(outer.find(_IN_CLASS))
+        if not images:
+            raise outer.nothing("images in folders such as 0/name.jpeg")
+        for found, member in images:
+            outer.write(member, partial / found["folder"] / found["name"])
 
 
 def speech(tar: Path, folder: Path) -> None:
     """Unpacks a subset of LibriSpeech, from train-clean-100.tar.gz and the like."""
-    chapter = re.compile(
-        rf"LibriSpeech/{folder.name}/(\d+/\d+)/[\d-]+\.(flac|trans\.txt)"
+    pattern = re.compile(
+        rf"LibriSpeech/{re.escape(folder.name)}/(?P<chapter>[0-9]+/[0-9]+)/"
+        r"(?P<name>[0-9-]+\.(flac|trans\.txt))"
+    )
+    if _is_there(tar, folder):
+        return
+    with _into(tar, folder) as (outer, partial):
+        files = list(outer.find(pattern))
+        if not files:
+            raise outer.nothing(f"utterances in LibriSpeech/{folder.name}")
+        outer.left_out.clear()  # the official archives have a few texts beside them
+        for found, member in files:
+            outer.write(member, partial / found["chapter"] / found["name"])
+
+
+def _is_there(tar: Path, folder: Path) -> bool:
+    """Whether a split is unpacked already, which is then said."""
+    if folder.is_dir():
+        show(f"{folder} is there already; remove it to unpack {tar} again.")
+        return True
+    return False
+
+
+def _match(
+    tar: Path, images: list[str], labels: Labels, classes: dict[str, Label]
+) -> None:
+    """Raises a DataError unless each image has a label and each label an image."""
+    stems = {stem(name) for name in images}
+    if len(stems) < len(images):
+        raise DataError(f"{tar} has two images of one name in different folders.")
+    lost = next((name for name in images if stem(name) not in classes), None)
+    spare = next((label for name, label in classes.items() if name not in stems), None)
+    if not lost and not spare:
+        return
+    why = f"no class for {lost}" if lost else ""
+    if spare:
+        also = f"line {spare.line} is for {spare.image}, which is not in it"
+        why = f"{why}, and {also}" if why else also
+    raise DataError(
+        f"{labels.path} has {len(classes):,} classes for {len(images):,} images of "
+        f"{tar}: {why}."
     )
 
-    def members(outer: tarfile.TarFile) -> Iterator[Member]:
-        for member in _files(outer):
-            if found := chapter.fullmatch(member.name):
-                yield found[1], outer, member
 
-    _unpack(tar, folder, members)
-
-
-def _train_members(outer: tarfile.TarFile) -> Iterator[Member]:
-    for member in _files(outer):
-        with tarfile.open(fileobj=outer.extractfile(member)) as inner:
-            for image in _files(inner):
-                yield Path(member.name).stem, inner, image
-
-
-def _test_members(outer: tarfile.TarFile) -> Iterator[Member]:
-    for member in _files(outer):
-        yield Path(member.name).parent.name, outer, member
-
-
-def _files(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
-    """Yields the files of a tar, in its order."""
-    return (member for member in tar if member.isfile())
-
-
-def _unpack(
-    tar: Path, folder: Path, members: Callable[[tarfile.TarFile], Iterator[Member]]
-) -> None:
-    """Writes members as `<folder>/<their folder>/<name>`; it appears when it is whole.
+@contextlib.contextmanager
+def _into(tar: Path, folder: Path) -> Iterator[tuple[Archive, Path]]:
+    """Opens an archive and gives the folder to write to, which is renamed at the end.
 
     Raises:
       DataError: the tar file is damaged.
       StorageError: a file cannot be read or written.
     """
-    if folder.is_dir():
-        print(f"{folder} is there already; remove it to unpack {tar} again.")
-        return
     partial = folder.with_name(f".{folder.name}.partial")
-    print(f"Unpacking {tar} into {folder}.")
-    try:
-        with tarfile.open(tar) as outer:
-            for name, inner, member in members(outer):
-                _write(partial / name / Path(member.name).name, inner, member)
+    show(f"Unpacking {tar} into {folder}.")
+    with _reading(tar, f" into {folder}"):
+        with opened(tar) as archive:
+            yield archive, partial
         partial.rename(folder)
-    except (tarfile.TarError, EOFError, zlib.error) as error:
-        raise DataError(f"{tar} is not a complete tar file: {error}.") from error
+    if archive.left_out:
+        show(f"Left out of {tar}: {shown(archive.left_out)}.")
+
+
+@contextlib.contextmanager
+def _reading(tar: Path, where: str = "") -> Iterator[None]:
+    """Says of which archive a file could not be read or written."""
+    try:
+        yield
     except OSError as error:
         raise StorageError(
-            f"{tar} cannot be unpacked into {folder}: {error}. The same command goes "
-            "on from here."
+            f"{tar} cannot be unpacked{where}: {error}. The same command goes on from "
+            "here."
         ) from error
-
-
-def _write(path: Path, tar: tarfile.TarFile, member: tarfile.TarInfo) -> None:
-    """Writes one file, unless it is there in its full size."""
-    if path.exists() and path.stat().st_size == member.size:
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    content = tar.extractfile(member)
-    data = content.read() if content else b""
-    if len(data) < member.size:
-        raise tarfile.ReadError(f"{member.name} is cut off")
-    path.write_bytes(data)
-
-
-def _lines(path: Path) -> list[str]:
-    """Returns the lines of a text file that are not empty."""
-    try:
-        lines = [line for line in path.read_text().splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} cannot be read: {error}.") from error
-    if not lines:
-        raise DataError(f"{path} is empty.")
-    return lines

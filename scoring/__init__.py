@@ -3,3 +3,7 @@
 Read `score_submissions.py` first: it tells the story from a folder to the report.
 Only NumPy is needed for numbers, matplotlib for pictures, plotly for `report.html`.
 """
+
+from algorithmic_efficiency import environment
+
+environment.check()

@@ -23,6 +23,7 @@ import numpy as np
 from algorithmic_efficiency import registry
 from algorithmic_efficiency.data import Folders
 from algorithmic_efficiency.runner import tuning
+from algorithmic_efficiency.text import show
 from scoring.syntax import Finding
 
 SEED = 1
@@ -58,12 +59,8 @@ def hyperparameters(path: Path, space: str) -> dict[str, Any] | None:
     None if there is neither: such a submission tunes itself. Raises UsageError for a
     file that is no search space.
     """
-    beside = ("default_hyperparameters.json", "tuning_search_space.json")
-    files = [Path(space)] if space else [path.with_name(name) for name in beside]
-    for file in files:
-        if space or file.is_file():
-            return tuning.points(tuning.read(file), 1, SEED)[0]
-    return None
+    file = Path(space) if space else tuning.beside(path)
+    return None if file is None else tuning.points(tuning.read(file), 1, SEED)[0]
 
 
 def rehearse(
@@ -76,7 +73,7 @@ def rehearse(
         folders = Folders(plan.data_dir, None)
         reason = registry.missing_data(registry.get(name), folders)
         if reason is None:
-            print(f"Three steps of {name}, twice ...", file=sys.stderr, flush=True)
+            show(f"Three steps of {name}, twice ...", sys.stderr)
             with tempfile.TemporaryDirectory() as folder:
                 findings, reason = _twice(plan, name, Path(folder))
             found |= findings

@@ -6,6 +6,9 @@ import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from algorithmic_efficiency.sources import aliases_of as aliases_of
+from algorithmic_efficiency.sources import dotted as dotted
+
 BATCH_SIZE = ("get_batch_size", "get_eval_batch_size")  # may know the workload's name
 Parents = dict[ast.AST, ast.AST]
 
@@ -30,30 +33,6 @@ def parents_of(tree: ast.Module) -> Parents:
     return {
         child: node for node in ast.walk(tree) for child in ast.iter_child_nodes(node)
     }
-
-
-def aliases_of(tree: ast.Module) -> dict[str, str]:
-    """Return name in the file -> full name, of everything that is imported."""
-    found = {}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            for item in node.names:
-                full = item.name if item.asname else item.name.partition(".")[0]
-                found[item.asname or full] = full
-        elif isinstance(node, ast.ImportFrom):
-            for item in node.names:
-                found[item.asname or item.name] = f"{node.module or ''}.{item.name}"
-    return found
-
-
-def dotted(node: ast.expr, aliases: dict[str, str]) -> str:
-    """Return 'a.b.c' of an expression, imports resolved; '' if it is none."""
-    if isinstance(node, ast.Name):
-        return aliases.get(node.id, node.id)
-    if isinstance(node, ast.Attribute):
-        owner = dotted(node.value, aliases)
-        return f"{owner}.{node.attr}" if owner else ""
-    return ""
 
 
 def function_around(node: ast.AST, parents: Parents) -> str:

@@ -21,7 +21,8 @@ class Table:
     `times` [submissions, workloads, studies, trials] is inf for a miss and NaN where
     there is no trial; the trials of a study stand in the order in which the rules
     choose, so that the first one is the study's. `studies` [submissions, workloads]
-    and `trials` [submissions, workloads, studies] count what there is.
+    and `trials` [submissions, workloads, studies] count what there is. `order` is what
+    the rules order trials by, in the shape of `times`, where it is not the time.
     """
 
     submissions: tuple[str, ...]
@@ -29,6 +30,7 @@ class Table:
     times: Floats
     studies: NDArray[np.intp]
     trials: NDArray[np.intp]
+    order: Floats | None = None
 
     @property
     def medians(self) -> Floats:
@@ -62,15 +64,16 @@ def tabulate(  # noqa: PLR0913 - the axes, the data, and the three choices of th
     deepest = max((len(studies) for studies in cells.values()), default=1)
     widest = max(len(ts) for studies in cells.values() for ts in studies.values())
     shape = (len(submissions), len(workloads), deepest, widest)
-    times = np.full(shape, np.nan)
+    times, order = np.full((2, *shape), np.nan)
     for row, submission in enumerate(submissions):
         for column, workload in enumerate(workloads):
             studies = list(cells.get((submission, workload.name), {}).values())
             for place, trials in enumerate(studies):
                 hits = [_hit(trial, workload, clock, level) for trial in trials]
                 hits.sort(key=lambda hit: hit[not published])
-                values = [value for _, value in hits]
-                times[row, column, place, : len(values)] = values
+                found = np.array(hits).reshape(-1, 2)
+                order[row, column, place, : len(hits)] = found[:, 0]
+                times[row, column, place, : len(hits)] = found[:, 1]
     there = ~np.isnan(times)
     return Table(
         tuple(submissions),
@@ -78,6 +81,7 @@ def tabulate(  # noqa: PLR0913 - the axes, the data, and the three choices of th
         times,
         there.any(axis=-1).sum(axis=-1),
         there.sum(axis=-1),
+        order if published else None,
     )
 
 
@@ -112,7 +116,7 @@ def hit_index(trial: Trial, workload: Workload, level: float = 1.0) -> int:
 
     A level of 0.9 is nine tenths of the way from the workload's origin to the target.
     """
-    if trial.unusable:
+    if trial.unusable or trial.failed:
         return -1
     goal = workload.validation
     if level != 1.0 and workload.origin is not None:
@@ -156,7 +160,8 @@ def longest_runs(
     for trial in trials:
         values = trial.steps if clock == "steps" else trial.seconds
         longest = most.get(trial.workload, 0.0)
-        most[trial.workload] = float(values.max(initial=longest))
+        known = values[np.isfinite(values)]
+        most[trial.workload] = float(known.max(initial=longest))
     return np.array([most[name] for name in workloads])
 
 

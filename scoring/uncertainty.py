@@ -1,10 +1,14 @@
 """What the data cannot tell: intervals, paired comparisons, groups, missing studies.
 
-The bootstrap draws, for each submission and workload, as many studies as there are,
-with replacement, and in each drawn study as many trials as it has, with replacement.
-Where all studies ran the same hyperparameter points the trials are a fixed list, not a
-sample, and only studies are drawn. One study says nothing about its own spread: then
-there is no interval (NaN), rather than one of width zero.
+The bootstrap makes, for each submission and workload apart, as many studies as there
+are, each of as many trials as it has, drawn with replacement from the trials of all
+studies together: trials of one search space are one sample, whatever study they stand
+in. Where all studies ran the same hyperparameter points the trials are a fixed list,
+not a sample, and whole studies are drawn. One study says nothing about its own spread:
+then there is no interval (NaN), rather than one of width zero.
+
+An interval is of the mean score of repetitions, each with as many studies and trials as
+there are; decision 018 has what it is not of.
 """
 
 from __future__ import annotations
@@ -190,25 +194,42 @@ def more_studies(difference: float, spread: float, studies: int) -> int | None:
 def _draw(
     table: Table, fixed: NDArray[np.bool_], count: int, generator: np.random.Generator
 ) -> Floats:
-    """Return `count` resampled tables of medians [count, submissions, workloads]."""
-    depth, width = table.times.shape[2:]
-    shape = (count, *table.times.shape[:3])
-    studies = table.studies[..., None]
-    # 32 random bits times an integer stay below it in the product's double precision.
-    study = (generator.random(shape, dtype=np.float32) * studies).astype(np.intp)
-    cell = np.arange(table.studies.size).reshape(table.studies.shape)[..., None]
-    place = cell * depth + study
-    # The best of n draws from n ordered trials, by one draw u from (0, 1]:
-    # P(rank > j) is ((n - 1 - j) / n) ** n, which floor(n (1 - u ** (1 / n))) has.
-    several = np.where(fixed[..., None], 1, np.maximum(table.trials, 1))
-    trials = several.astype(np.float32).take(place)
-    luck = 1.0 - generator.random(shape, dtype=np.float32)
-    rank = (trials * (1.0 - luck ** (1.0 / trials))).astype(np.intp)
-    times = table.times.take(place * width + rank)
-    absent = np.arange(depth) >= studies
+    """Return `count` resampled tables of medians [count, submissions, workloads].
+
+    Every submission, workload and study has a draw of its own.
+    """
+    pool, size, each = _pool(table, fixed)
+    luck = 1.0 - generator.random((count, *each.shape), dtype=np.float32)
+    # The first of m draws from n ordered trials, by one draw u from (0, 1]:
+    # P(rank > j) is ((n - 1 - j) / n) ** m, which floor(n (1 - u ** (1 / m))) has.
+    # Single precision keeps this below n: 24 random bits times n round downwards.
+    power = (1.0 / each).astype(np.float32)
+    rank = (size[..., None] * (1.0 - luck**power)).astype(np.intp)
+    cell = np.arange(size.size).reshape(size.shape)[..., None]
+    times = pool.take(cell * pool.shape[-1] + rank)
+    absent = np.arange(each.shape[-1]) >= table.studies[..., None]
     if absent.any():
         times[:, absent] = np.nan
     return median(times, table.studies)
+
+
+def _pool(
+    table: Table, fixed: NDArray[np.bool_]
+) -> tuple[Floats, NDArray[np.float32], NDArray[np.intp]]:
+    """Return what is drawn from, in the order in which the rules choose.
+
+    That is: times [submissions, workloads, places], how many of them there are
+    [submissions, workloads], and how many each study draws, 1 where it has none. Of a
+    fixed list only the first trial of each study, which is the study's, is drawn.
+    """
+    whole = fixed[..., None, None] & (np.arange(table.times.shape[-1]) > 0)
+    key = np.where(whole, np.nan, table.times if table.order is None else table.order)
+    key = key.reshape(*fixed.shape, -1)
+    place = np.argsort(key, axis=-1, kind="stable")  # NaN last
+    pool = np.take_along_axis(table.times.reshape(key.shape), place, -1)
+    size = (~np.isnan(key)).sum(axis=-1).astype(np.float32)
+    each = np.where(fixed[..., None], 1, np.maximum(table.trials, 1))
+    return pool, size, each
 
 
 def _resampled(pair: Pair, drawn: Floats, studies: int) -> Pair:

@@ -77,7 +77,9 @@ def _gpus() -> list[dict[str, Any]]:
 
 
 def _source() -> str:
-    """Returns the commit, with '+' where files differ from it, or 'unknown'."""
+    """Returns the commit, with '+' where files differ from it, or the release."""
+    if not (ROOT / ".git").exists():
+        return f"release {metadata.version('algorithmic-efficiency')}"
     command = [
         "git",
         "-C",

@@ -9,6 +9,7 @@ from algorithmic_efficiency.metrics import METRICS
 from algorithmic_efficiency.runner.clock import Clock
 from algorithmic_efficiency.runner.trial import Progress, Rules
 from algorithmic_efficiency.spec import Definition
+from algorithmic_efficiency.text import show
 
 _REFRESH_SECONDS = 0.25
 
@@ -74,7 +75,7 @@ class ProgressLine:
         """Prints a line above the bar."""
         if self._bar is not None:
             self._bar.clear()
-        print(text, file=self._stream, flush=True)
+        show(text, self._stream)
 
     def close(self) -> None:
         """Removes the bar."""

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from algorithmic_efficiency import files
+from algorithmic_efficiency.text import csv_cell
 
 Row = dict[str, Any]
 
@@ -36,7 +37,7 @@ def atomic(path: Path) -> contextlib.AbstractContextManager[Path]:
 def write_text(path: Path, text: str) -> None:
     """Writes a text file atomically."""
     with atomic(path) as temporary:
-        temporary.write_text(text)
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -125,7 +126,8 @@ class MetricsLogger:
     def flush(self) -> None:
         """Writes what has been kept; called off the clock."""
         for step, scalars in self._pending:
-            self.table.append({"global_step": step, **scalars})
+            cells = {csv_cell(name): value for name, value in scalars.items()}
+            self.table.append({"global_step": step, **cells})
             for sink in self.sinks:
                 sink.add(step, scalars)
         self._pending.clear()

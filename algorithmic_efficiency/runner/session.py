@@ -10,20 +10,81 @@ from typing import Any
 
 from algorithmic_efficiency import registry, seeds, submission
 from algorithmic_efficiency.backends import base
+from algorithmic_efficiency.backends.compilation_caches import IGNORED
 from algorithmic_efficiency.errors import DataError, StorageError, UsageError, UserError
-from algorithmic_efficiency.metrics import METRICS
 from algorithmic_efficiency.runner import checkpoint, curves, metadata, records, tuning
 from algorithmic_efficiency.runner.clock import Clock
 from algorithmic_efficiency.runner.config import RunConfig
+from algorithmic_efficiency.runner.description import (
+    describe,
+    submission_name,
+    surroundings,
+)
 from algorithmic_efficiency.runner.folder import empty, locked
 from algorithmic_efficiency.runner.progress import ProgressLine
 from algorithmic_efficiency.runner.recorder import Recorder
 from algorithmic_efficiency.runner.trainer import Trainer
 from algorithmic_efficiency.runner.trial import Progress, Rules, run_trial
+from algorithmic_efficiency.spec import Definition
+from algorithmic_efficiency.text import show
 from algorithmic_efficiency.workload import Workload
 
 SELF_TUNING_FACTOR = 1.5  # more time for a submission that tunes itself (v0.6 rules)
 FINISHED = ("target_reached", "missed", "diverged")
+
+
+def rules_of(config: RunConfig, definition: Definition) -> Rules:
+    """Returns what ends a trial of this run and when it is evaluated."""
+    factor = SELF_TUNING_FACTOR if config.ruleset == "self" else 1.0
+    return Rules(
+        budget_seconds=definition.max_allowed_runtime_sec * factor,
+        eval_period_seconds=definition.eval_period_time_sec,
+        max_global_steps=config.max_global_steps,
+        skip_evals=config.skip_evals,
+    )
+
+
+def seed_of(config: RunConfig, study: int, trial: int) -> int:
+    """Returns the seed of one trial, an own one for each study and trial."""
+    return seeds.integer(config.seed, "study", study, "trial", trial)
+
+
+def status_of(progress: Progress) -> str:
+    """Returns how a trial ended that nothing has broken off."""
+    if progress.diverged:
+        return "diverged"
+    return "target_reached" if math.isfinite(progress.score) else "missed"
+
+
+def restore(folder: Path, trainer: Trainer) -> tuple[Progress, Clock, int]:
+    """Returns (progress, clock, position in the data) of the newest checkpoint.
+
+    Also sets the trainer's state, its bad examples and the global generators. Where
+    there is no checkpoint the trial begins.
+
+    Raises:
+      StorageError: no checkpoint is whole, or the newest does not fit.
+      UsageError: it was written with another seed.
+    """
+    found = checkpoint.newest_whole(
+        folder, trainer.backend, trainer.state, trainer.origin
+    )
+    if found is None:
+        return Progress(), Clock(), 0
+    for note in found.notes:
+        show(note, sys.stderr)
+    meta = found.meta
+    if meta["seed"] != trainer.seed:
+        raise UsageError(
+            f"{found.path} was written with another --rng_seed. Resume with the "
+            "same seed, or without the flag."
+        )
+    trainer.state = found.state
+    trainer.workload.bad_examples.update(meta["bad_examples"])
+    progress, seconds = checkpoint.restore(meta)
+    progress.preemption_count += 1
+    show(f"Resuming from {found.path}.", sys.stderr)
+    return progress, Clock(seconds=seconds), int(meta["position"])
 
 
 def read_run(folder: Path) -> dict[str, Any]:
@@ -44,22 +105,16 @@ class Session:
         self.trial = trial
         self.folder = config.trial_folder(study, trial)
         self.definition = registry.get(config.workload)
-        self.point = config.points[trial]
-        self.seed = seeds.integer(config.seed, "study", study, "trial", trial)
-        factor = SELF_TUNING_FACTOR if config.ruleset == "self" else 1.0
-        self.rules = Rules(
-            budget_seconds=self.definition.max_allowed_runtime_sec * factor,
-            eval_period_seconds=self.definition.eval_period_time_sec,
-            max_global_steps=config.max_global_steps,
-            skip_evals=config.skip_evals,
-        )
+        self.point = config.point(study, trial)
+        self.seed = seed_of(config, study, trial)
+        self.rules = rules_of(config, self.definition)
 
     def run(self) -> None:
         """Runs the trial, unless it has been run to its end before."""
         with locked(self.folder):
             if self.config.resume:
                 if self._finished():
-                    print(f"{self.folder} is finished already.", file=sys.stderr)
+                    show(f"{self.folder} is finished already.", sys.stderr)
                     return
                 hparams = self.folder / "hparams.json"
                 if hparams.is_file():
@@ -82,8 +137,9 @@ class Session:
         options: dict[str, Any] = {}
         if self.config.framework == "pytorch":
             options["compile_models"] = self.config.torch_compile
-        backend = base.make(self.config.framework, **options)
-        loaded = submission.load(self.config.submission_path)
+        path = self.config.submission_path
+        backend = base.make(self.config.framework, submission=path, **options)
+        loaded = submission.load(path)
         workload = Workload(self.definition, backend, self.config.folders)
         workload.eval_num_workers = self.config.eval_num_workers
         point = tuning.namedtuple(self.point) if self.point is not None else None
@@ -95,7 +151,11 @@ class Session:
 
     def _train(self, trainer: Trainer) -> None:
         """Runs the loop between two records: what is to be run, and what came of it."""
-        progress, clock, position = self._restore(trainer)
+        progress, clock, position = (
+            restore(self.folder, trainer)
+            if self.config.resume
+            else (Progress(), Clock(), 0)
+        )
         line = ProgressLine(self.rules, self.definition)
         recorder = self._recorder(trainer, line, progress)
         trainer.workload.attach_metrics_logger(recorder.logger)
@@ -103,12 +163,14 @@ class Session:
         evals = not self.config.skip_evals
         trainer.open_data(self.config.num_workers, position, evals=evals)
         self._write_start(trainer, progress, clock)
+        for name, value in IGNORED.items():
+            line.say(f"Ignored {name}={value}: every run compiles for itself.")
         clock.switch("other")
         try:
             with self._traced():
                 reason = run_trial(trainer, clock, self.rules, progress)
             clock.switch("logging")
-            status = _status(progress)
+            status = status_of(progress)
             recorder.finish(progress, clock)
             clock.switch("other")
         except BaseException as error:
@@ -126,29 +188,6 @@ class Session:
                 line.say(
                     f"{part}: {seconds:.2f} s, {seconds / steps * 1e3:.2f} ms a step"
                 )
-
-    def _restore(self, trainer: Trainer) -> tuple[Progress, Clock, int]:
-        found = None
-        if self.config.resume:
-            found = checkpoint.newest_whole(
-                self.folder, trainer.backend, trainer.state, trainer.origin
-            )
-        if found is None:
-            return Progress(), Clock(), 0
-        for note in found.notes:
-            print(note, file=sys.stderr)
-        meta = found.meta
-        if meta["seed"] != self.seed:
-            raise UsageError(
-                f"{found.path} was written with another --rng_seed. Resume with the "
-                "same seed, or without the flag."
-            )
-        trainer.state = found.state
-        trainer.workload.bad_examples.update(meta["bad_examples"])
-        progress, seconds = checkpoint.restore(meta)
-        progress.preemption_count += 1
-        print(f"Resuming from {found.path}.", file=sys.stderr)
-        return progress, Clock(seconds=seconds), int(meta["position"])
 
     def _recorder(
         self, trainer: Trainer, line: ProgressLine, progress: Progress
@@ -192,9 +231,9 @@ class Session:
             for name, value in vars(self.definition).items()
             if isinstance(value, plain)
         }
-        facts |= {"rng_seed": self.config.seed, **self._surroundings(trainer)}
+        facts |= {"rng_seed": self.config.seed, **surroundings(trainer.backend)}
         records.write_json(self.folder / f"meta_data_{count}.json", facts)
-        run = self._describe(trainer, progress, clock)
+        run = self._described(trainer, progress, clock)
         run |= {"status": "running", "stop_reason": "", "error": ""}
         records.write_json(self.folder / "run.json", run)
 
@@ -206,7 +245,7 @@ class Session:
         end: tuple[str, str],
         error: str = "",
     ) -> None:
-        run = self._describe(trainer, progress, clock)
+        run = self._described(trainer, progress, clock)
         run |= {"status": end[0], "stop_reason": end[1], "error": error}
         records.write_json(self.folder / "run.json", run)
         if progress.evals:
@@ -214,44 +253,20 @@ class Session:
             title = f"{self.config.workload}, {self.config.framework}, {name}"
             curves.draw(self.folder / "curves.png", self.definition, title, progress)
 
-    def _surroundings(self, trainer: Trainer) -> dict[str, Any]:
-        versions = {**metadata.versions(), **trainer.backend.describe()}
-        return {"versions": versions, "hardware": metadata.hardware()}
-
-    def _describe(
+    def _described(
         self, trainer: Trainer, progress: Progress, clock: Clock
     ) -> dict[str, Any]:
-        """Returns run.json: all that a reader of a result needs to know about it."""
-        definition, config = self.definition, self.config
-        metric = definition.target_metric_name
         return {
-            "workload": definition.name,
-            "framework": config.framework,
-            "scale": "mini" if registry.is_mini(definition.name) else "full",
-            "submission": submission_name(config),
-            "score": progress.score,
-            "global_step": progress.step,
-            "evaluations": len(progress.evals),
-            "preemption_count": progress.preemption_count,
-            "diverged": progress.diverged,
-            "clock": {**clock.seconds, "wall": clock.total},
-            "budget_seconds": self.rules.budget_seconds,
-            "targets": {
-                "metric": metric,
-                "validation": definition.validation_target_value,
-                "test": definition.test_target_value,
-                "maximize": METRICS[metric].maximize,
-            },
-            "seed": config.seed,
+            **describe(self.config, self.definition, self.rules, progress, clock),
             "study": self.study,
             "trial": self.trial,
-            "tuning_ruleset": config.ruleset,
             "hyperparameters": self.point,
             "batch_size": trainer.batch_size,
             "bad_examples": trainer.bad_examples,
             "seconds_in": trainer.seconds_in,
+            "ignored_settings": dict(IGNORED),
             "peak_memory_bytes": metadata.peak_memory_bytes(),
-            **self._surroundings(trainer),
+            **surroundings(trainer.backend),
         }
 
     def _summarise(
@@ -264,19 +279,6 @@ class Session:
             f"Peak memory {peak:.2f} GiB."
         )
         line.say(f"Records: {self.folder}")
-
-
-def submission_name(config: RunConfig) -> str:
-    """Returns a submission's name: its folder where the file has a general name."""
-    path = config.submission_path
-    general = (*base.FRAMEWORKS, "submission")
-    return path.resolve().parent.name if path.stem in general else path.stem
-
-
-def _status(progress: Progress) -> str:
-    if progress.diverged:
-        return "diverged"
-    return "target_reached" if math.isfinite(progress.score) else "missed"
 
 
 def _reason(error: BaseException) -> str:

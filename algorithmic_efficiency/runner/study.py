@@ -12,6 +12,7 @@ from algorithmic_efficiency.errors import StorageError, UsageError, UserError
 from algorithmic_efficiency.runner import records
 from algorithmic_efficiency.runner.config import RunConfig
 from algorithmic_efficiency.runner.session import Session, read_run
+from algorithmic_efficiency.text import show
 
 
 def run_study(config: RunConfig) -> int:
@@ -21,14 +22,14 @@ def run_study(config: RunConfig) -> int:
         _check_folder(config, config.trial_folder(study, trial))
     for number, (study, trial) in enumerate(plan, start=1):
         if len(plan) > 1:
-            print(f"--- Tuning run {number}/{len(plan)} ---", file=sys.stderr)
+            show(f"--- Tuning run {number}/{len(plan)} ---", sys.stderr)
             code = _run_in_fresh_process(config, study, trial)
         else:
             code = run_one(config, study, trial)
         if code:
             return code
     score = _score(config)
-    print(f"Final {config.workload} score: {score:.6g}", flush=True)
+    show(f"Final {config.workload} score: {score:.6g}")
     return 0
 
 
@@ -60,7 +61,7 @@ def _child(config: RunConfig, study: int, trial: int) -> None:
     try:
         sys.exit(run_one(config, study, trial))
     except UserError as error:
-        print(f"Error: {error}", file=sys.stderr)
+        show(f"Error: {error}", sys.stderr)
         sys.exit(2)
 
 
@@ -69,10 +70,10 @@ def _report_failure(folder: Path, error: Exception) -> int:
     with contextlib.suppress(OSError, StorageError):
         records.write_text(path, "".join(traceback.format_exception(error)))
     last = traceback.extract_tb(error.__traceback__)[-1]
-    print(
+    show(
         f"The trial failed: {type(error).__name__}: {error} ({last.filename}, line "
         f"{last.lineno}). The whole traceback is in {path}.",
-        file=sys.stderr,
+        sys.stderr,
     )
     return 1
 

@@ -96,6 +96,12 @@ def test_shapes_from_jax_are_those_of_pytorch():
     assert params.shapes_from_jax(tree) == {row[0]: row[3] for row in TABLE}
 
 
+def test_shapes_in_jax_are_those_of_its_arrays():
+    tree = params.to_jax(values())
+    for name, _, path, shape, _ in TABLE:
+        assert params.shape_in_jax(name, shape) == at(tree, path).shape
+
+
 def test_tree_like_jax_carries_values_of_any_kind():
     tree = params.tree_like_jax({"fc.weight": "w", "layer1.0.bn1.bias": None})
     assert tree == {"fc": {"kernel": "w"}, "layer1": {"0": {"bn1": {"bias": None}}}}

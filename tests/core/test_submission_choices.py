@@ -113,12 +113,14 @@ def test_eval_batch_size_of_a_variant_falls_back_too(make_submission):
     ("name", "source", "framework"),
     [
         ("pytorch.py", "", "pytorch"),
-        ("jax.py", "import torch", "jax"),  # the path is stronger than imports
+        ("jax.py", "import torch", "pytorch"),  # imports are stronger than the name
+        ("torch_and_jax/jax.py", "import torch\nimport jax", "jax"),
         ("nadamw_jax.py", "", "jax"),
         ("torch_lion.py", "", "pytorch"),
-        ("a_jax/submission.py", "", "jax"),
-        ("pytorch/deep/submission.py", "", "pytorch"),
-        ("jax/pytorch.py", "", "pytorch"),  # the nearest part of the path
+        ("jax-experiments/submission.py", "", None),  # folders tell nothing
+        ("jax-experiments/submission.py", "import torch", "pytorch"),
+        ("pytorch/deep/submission.py", "", None),
+        ("jax/pytorch.py", "", "pytorch"),
         ("mine.py", "import torch", "pytorch"),
         ("mine.py", "from torch import nn", "pytorch"),
         ("mine.py", "import torch.nn.functional as F", "pytorch"),
@@ -129,6 +131,14 @@ def test_eval_batch_size_of_a_variant_falls_back_too(make_submission):
         ("mine.py", "import numpy", None),
         ("mine.py", "import torchvision\nimport jaxtyping", None),
         ("mine.py", "# import jax", None),
+        ("mine.py", "'''\\nimport jax\\n'''", None),
+        ("mine.py", "import optax", "jax"),
+        ("mine.py", "from flax import jax_utils", "jax"),
+        ("mine.py", "from algoperf.pytorch_utils import pytorch_setup", "pytorch"),
+        ("mine.py", "from algoperf import spec, jax_sharding_utils", "jax"),
+        ("mine.py", "from algoperf.adapters.jax import from_optimizer", "jax"),
+        ("mine.py", "import torch\ndef f():\n    import jax", "pytorch"),
+        ("jax.py", "def f(:", "jax"),  # what is no Python tells nothing
         ("ajax.py", "", None),  # a word, not some letters
         ("jax_or_pytorch.py", "", None),
         ("jax_or_pytorch.py", "import jax", "jax"),
@@ -138,6 +148,16 @@ def test_framework_of(make_submission, monkeypatch, name, source, framework):
     path = make_submission(source, name)
     monkeypatch.chdir(path.parents[name.count("/")])
     assert submission.framework_of(path.relative_to(Path.cwd())) == framework
+
+
+def test_framework_of_a_file_without_one_is_that_of_its_own_modules(make_submission):
+    path = make_submission("from optim.soap import step", "jax-tries/mine.py")
+    assert submission.framework_of(path) is None
+    make_submission("from . import parts", "jax-tries/optim/soap.py")
+    make_submission("import torch", "jax-tries/optim/parts.py")
+    assert submission.framework_of(path) == "pytorch"
+    path.write_text("import jax\nfrom optim.soap import step")
+    assert submission.framework_of(path) == "jax"
 
 
 def test_framework_of_a_file_that_is_not_there_is_told_by_its_name(tmp_path):

@@ -1,6 +1,8 @@
 import json
 import math
+from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
@@ -56,6 +58,17 @@ def test_value_at_u(form, u, value):
 def test_published_vector_of_the_log_formula():
     # AlgoPerf's first trial for 1e-4..1e-2: u = 0.137146 gives 1.8806e-4.
     assert tuning._value(RATE, 0.137146) == pytest.approx(1.8806e-4, rel=1e-4)
+
+
+def test_spaces_as_editors_write_them(write, tmp_path):
+    path = tmp_path / "marked.json"
+    path.write_bytes(b"\xef\xbb\xbf" + write(SPACE).read_bytes())
+    assert tuning.read(path) == SPACE
+
+
+def test_widest_range_of_floats_is_covered():
+    form = {"min": 1e-300, "max": 1e300, "scaling": "log"}
+    assert tuning._value(form, 0.5) == pytest.approx(1.0, rel=1e-9)
 
 
 # Sampling.
@@ -121,6 +134,14 @@ def test_submissions_receive_a_namedtuple():
     assert point._fields == ("learning_rate", "beta2")
     assert (point.learning_rate, point.beta2) == point == (0.5, 0.99)
     assert hasattr(point, "dropout_rate") is False
+    assert getattr(point, "dropout_rate", 0.1) == 0.1
+    with pytest.raises(
+        AttributeError, match="no hyperparameter 'lr'; this point has l"
+    ):
+        _ = point.lr
+    with pytest.raises(AttributeError, match="this point has none. They come from"):
+        _ = tuning.namedtuple({}).lr
+    assert jax.tree.leaves(point) == [0.5, 0.99]
     assert point._replace(beta2=0.9).beta2 == 0.9
 
 
@@ -146,8 +167,16 @@ MALFORMED = [
     (ranged(min=0.1, max=0.01), r"min \(0.1\) is greater than max \(0.01\)"),
     (ranged(min=0.0), "min is 0.0; on a log scale"),
     (ranged(min=-1), "min is -1; on a log scale"),
-    (ranged(min=math.nan), "min is nan"),
-    (ranged(max=math.inf), "max is inf"),
+    (ranged(min=math.nan), "NaN is not a finite number"),
+    (ranged(max=math.inf), "Infinity is not a finite number"),
+    ('[{"lr": 1e999}]', "1e999 is not a finite number"),
+    (ranged(min=-1.7e308, max=1.7e308, scaling="linear"), "max - min is not finite"),
+    ('{"lr": {"feasible_points": [1]}, "lr": 3}', "'lr' stands twice in one object"),
+    ('[{"lr": 1, "lr": 2}]', "'lr' stands twice in one object"),
+    ("[" * 100_000, "nested too deeply"),
+    ('{"lr": ' * 100_000, "nested too deeply"),
+    ('{"lr": {"feasible_points": [1' + "0" * 5_000 + "]}}", "is not JSON: Exceeds"),
+    ({"e\N{LATIN SMALL LIGATURE FFI}cient": RATE}, "underscore, spelled 'efficient'"),
     (ranged(max=10**400), "use numbers"),
     (ranged(min=True), "min is True"),
     (ranged(min="1e-4"), "min is '1e-4'"),
@@ -190,6 +219,8 @@ def test_missing_file_folder_and_bytes_are_sentences(tmp_path):
     with pytest.raises(UsageError, match="cannot be read .Is a directory"):
         tuning.read(tmp_path)
     path = tmp_path / "bytes.json"
+    with pytest.raises(UsageError, match="is not a file"):
+        tuning.read(Path("/dev/zero"))
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(UsageError, match="is not JSON"):
         tuning.read(path)

@@ -10,12 +10,13 @@ import torch
 from parity import pairs
 
 from algorithmic_efficiency import adapters, params, registry, seeds, submission
+from algorithmic_efficiency.backends import jax as jax_backend
 from algorithmic_efficiency.nn.batch_norm.pytorch import BatchNorm
 from algorithmic_efficiency.runner.trainer import InputQueue
 from algorithmic_efficiency.runner.tuning import namedtuple
 from algorithmic_efficiency.workload import Workload
 
-FRAMEWORKS = ("jax", "pytorch")
+FRAMEWORKS = pairs.FRAMEWORKS
 COUNTS = {
     "imagenet_resnet": 25_557_032,
     "librispeech_conformer": 32_321_792,
@@ -70,16 +71,42 @@ def layer_type(name: str, layer: torch.nn.Module, leaf: str) -> str:
     return "BIAS" if is_bias else "CONV_WEIGHT" if is_conv else "WEIGHT"
 
 
-def test_param_trees_have_the_form_of_the_parameters(mini_name: str) -> None:
-    made, parameters, _ = pairs.started(mini_name, "jax")
-    structure = jax.tree.structure(parameters)
-    assert jax.tree.structure(made.model_params_types) == structure
-    assert jax.tree.structure(made.param_shapes) == structure
-    fresh = Workload(registry.get(mini_name), pairs.backend("jax"), pairs.NO_DATA)
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_param_trees_have_the_form_of_the_parameters(
+    mini_name: str, framework: str
+) -> None:
+    fresh = Workload(registry.get(mini_name), pairs.backend(framework), pairs.NO_DATA)
     with pytest.raises(ValueError, match="init_model_fn"):
         _ = fresh.param_shapes
-    outputs = [key for key in parameters if made.is_output_params(key)]
-    assert outputs == [made.definition.output_layer]
+    made, parameters, _ = pairs.started(mini_name, framework)
+    if framework == "pytorch":
+        parameters = dict(parameters.named_parameters())
+    # As public submissions do: a tree of zeros, and both trees in one map.
+    zeros = jax.tree.map(lambda x: np.zeros(x.shape_tuple), made.param_shapes)
+    fits = jax.tree.map(lambda x, zero: x.shape == zero.shape, parameters, zeros)
+    assert all(jax.tree.leaves(fits))
+    structure = jax.tree.structure(parameters)
+    assert jax.tree.structure(made.model_params_types) == structure
+    keys = {key for key in parameters if made.is_output_params(key)}
+    assert {key.partition(".")[0] for key in keys} == {made.definition.output_layer}
+
+
+def test_full_size_param_shapes_are_those_of_the_models(full_name: str) -> None:
+    definition, models = registry.get(full_name), {}
+    for framework in FRAMEWORKS:
+        models[framework] = pairs.backend(framework).build(definition)
+    with torch.device("meta"):
+        module = models["pytorch"](**definition.model)
+    inputs = jax_backend._example_inputs(definition)
+    variables = jax_backend._variable_shapes(models["jax"], inputs)
+    expected = {
+        "jax": jax.tree.map(lambda x: tuple(x.shape), variables["params"]),
+        "pytorch": {name: tuple(x.shape) for name, x in module.named_parameters()},
+    }
+    for framework in FRAMEWORKS:
+        backend = pairs.backend(framework)
+        shapes = backend.shapes(models[framework], definition)
+        assert backend.tree(lambda name, x: x, shapes) == expected[framework]
 
 
 def test_same_seed_gives_the_same_start(mini_name: str) -> None:

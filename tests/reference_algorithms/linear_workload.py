@@ -1,6 +1,7 @@
 """A tiny real workload in both frameworks, and a loop that trains on it."""
 
 import collections
+import inspect
 from pathlib import Path
 
 import numpy as np
@@ -73,28 +74,57 @@ def hyperparameters(**values):
     return collections.namedtuple("Hyperparameters", values)(**values)
 
 
-def train(algorithm, workload, framework, hp=None, batches=None):
-    """Returns canonical parameters and statistics after a step on every batch."""
+def train(
+    algorithm,
+    workload,
+    framework,
+    hp=None,
+    batches=None,
+    *,
+    reached=False,
+    prepare=False,
+):
+    """Returns canonical parameters and statistics after a step on every batch.
+
+    Args:
+      reached: whether the validation target counts as reached.
+      prepare: whether an evaluation is prepared at the end.
+    """
     backend = base.make(framework)
     rng = backend.make_rng((1, 2))
     params, state = workload.init_model_fn(rng)
     optimizer_state = algorithm.init_optimizer_state(workload, params, state, hp, rng)
     queue = map(workload.place, batches or make_batches())
-    for step in range(STEPS if batches is None else len(batches)):
-        batch = algorithm.data_selection(
-            workload, queue, optimizer_state, params, state, hp, step, rng
-        )
-        optimizer_state, params, state = algorithm.update_params(
+    more = {}
+    if "train_state" in inspect.signature(algorithm.update_params).parameters:
+        more["train_state"] = {
+            "accumulated_submission_time": 0.0,
+            "validation_goal_reached": reached,
+        }
+
+    def call(function, step, **more):
+        return function(
             workload=workload,
             current_param_container=params,
             current_params_types=workload.model_params_types,
             model_state=state,
             hyperparameters=hp,
-            batch=batch,
             loss_type=workload.loss_type,
             optimizer_state=optimizer_state,
             eval_results=[],
             global_step=step,
             rng=rng,
+            **more,
         )
+
+    steps = STEPS if batches is None else len(batches)
+    for step in range(steps):
+        batch = algorithm.data_selection(
+            workload, queue, optimizer_state, params, state, hp, step, rng
+        )
+        optimizer_state, params, state = call(
+            algorithm.update_params, step, batch=batch, **more
+        )
+    if prepare:
+        optimizer_state, params, state = call(algorithm.prepare_for_eval, steps)
     return backend.canonical(params, state)

@@ -8,6 +8,7 @@ import pytest
 from test_adapters import mean_loss, start_loss
 
 from algorithmic_efficiency import registry
+from algorithmic_efficiency.errors import TrainingCompleteError
 
 FILES = sorted(
     path.relative_to(registry.ROOT)
@@ -18,7 +19,7 @@ FILES = sorted(
 
 
 def test_every_folder_is_seen():
-    assert len(FILES) == 4 * 2 + 2 + 2
+    assert len(FILES) == 4 * 2 + 2 + 2 + 2
 
 
 @pytest.mark.parametrize("path", FILES, ids=str)
@@ -45,3 +46,22 @@ def test_templates_make_the_same_steps_of_plain_gradient_descent():
     ]
     for name, value in results[0].items():
         np.testing.assert_allclose(results[1][name], value, rtol=1e-5, atol=1e-6)
+
+
+def test_examples_of_the_whole_api_evaluate_the_same_average():
+    hp = linear.hyperparameters(
+        learning_rate=0.1, momentum=0.9, average_decay=0.9, label_smoothing=0.1
+    )
+    results = {}
+    for framework in ("pytorch", "jax"):
+        algorithm = linear.load("submissions/examples/whole_api", framework)
+        workload = linear.make_workload(framework, batch_norm=True)
+        trained = linear.train(algorithm, workload, framework, hp)
+        ended = linear.train(algorithm, workload, framework, hp, prepare=True)
+        results[framework] = trained, ended
+        assert any(not np.allclose(trained[n], ended[n], rtol=1e-3) for n in ended)
+        with pytest.raises(TrainingCompleteError):
+            linear.train(algorithm, workload, framework, hp, reached=True)
+    for ours, theirs in zip(results["pytorch"], results["jax"], strict=True):
+        for name, value in ours.items():
+            np.testing.assert_allclose(theirs[name], value, rtol=1e-5, atol=1e-6)

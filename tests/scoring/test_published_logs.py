@@ -31,7 +31,7 @@ SCHEDULE_FREE += (84856.24470329285, 57630.12813162804, INF, 17656.7119846344)
 
 def score(tree: Path, out: Path, *flags: str) -> dict[str, dict[str, str]]:
     arguments = [f"--submission_directory={tree}", f"--output_dir={out}", "--noreport"]
-    assert score_submissions.main([*arguments, *flags, "--resamples=200"]) == 0
+    assert score_submissions.main([*arguments, *flags, "--resamples=4000"]) == 0
     with (out / "scores.csv").open() as file:
         return {row["submission"]: row for row in csv.DictReader(file)}
 
@@ -106,7 +106,7 @@ def test_results_file_scores_like_the_folder(external_tree, tmp_path):
         external_tree, tmp_path / "a", f"--save_results_to_filename={kept}"
     )
     arguments = [f"--load_results_from_filename={kept}", "--noreport"]
-    arguments += [f"--output_dir={tmp_path / 'b'}", "--resamples=200"]
+    arguments += [f"--output_dir={tmp_path / 'b'}", "--resamples=4000"]
     assert score_submissions.main(arguments) == 0
 
     with (tmp_path / "b" / "scores.csv").open() as file:

@@ -16,13 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from algorithmic_efficiency.data import BadExample
+from algorithmic_efficiency.files import read_bytes
+from workloads._imagenet.headers import MOST_BYTES, fault
 
 Image = NDArray[np.uint8]  # [height, width, 3], RGB
 
 _CROP_ATTEMPTS = 10
-_JPEG, _PNG = b"\xff\xd8", b"\x89PNG"
-_START_OF_SCAN, _END_OF_IMAGE = 0xDA, b"\xff\xd9"
-_WITHOUT_LENGTH = {0x01, *range(0xD0, 0xD9)}  # markers TEM, RST0-7 and SOI
 
 
 class Example(NamedTuple):
@@ -42,16 +41,19 @@ class Element:
       resize_size: short side, in pixels, from whose image evaluation takes the centre.
       area: least and most share of the image that a training crop covers.
       aspect: least and most width / height of a training crop.
+      num_classes: a class must be less; None if any may be.
     """
 
     image_size: int
     resize_size: int
     area: tuple[float, float]
     aspect: tuple[float, float]
+    num_classes: int | None = None
 
     def __call__(
         self, example: Example, rng: np.random.Generator | None
     ) -> dict[str, NDArray[Any]]:
+        check_class(example, self.num_classes)
         image = decode(encoded(example), example.name)
         if rng is None:
             result = resize(central_crop(image, self._centre), self.image_size)
@@ -87,6 +89,15 @@ class Normalise:
         return {**batch, "inputs": rows.reshape(images.shape)}
 
 
+def check_class(example: Example, num_classes: int | None) -> None:
+    """Raises BadExample where the class is none of so many, counted from 0."""
+    if num_classes is not None and not 0 <= example.label < num_classes:
+        raise BadExample(
+            example.name,
+            f"has the class {example.label}, expected 0 to {num_classes - 1}",
+        )
+
+
 def encoded(example: Example) -> bytes:
     """Returns the bytes of an example's image file.
 
@@ -96,24 +107,20 @@ def encoded(example: Example) -> bytes:
     if isinstance(example.image, bytes):
         return example.image
     try:
-        return Path(example.image).read_bytes()
+        return read_bytes(Path(example.image), MOST_BYTES)
     except OSError as error:
         raise BadExample(example.name, f"cannot be read ({error.strerror})") from error
 
 
 def decode(data: bytes, name: str) -> Image:
-    """Decodes JPEG, PNG or what else OpenCV knows, of any depth and colour space.
+    """Decodes a JPEG or PNG of any depth and colour space; alpha is dropped.
 
     The orientation in EXIF is ignored, as torchvision and tensorflow-datasets do.
-    OpenCV fills the missing part of a cut-off file with grey, so the end is checked
-    before: a JPEG needs an end-of-image marker after the start of its scan (a
-    thumbnail's marker lies before), a PNG its IEND chunk. Damage inside a complete file
-    is not seen.
 
     Raises:
-      BadExample: the file is empty, cut off, or no image.
+      BadExample: the file is empty, cut off, very large or of another kind.
     """
-    why = _damage(data)
+    why = fault(data)
     if why:
         raise BadExample(name, why)
     cv2 = _opencv()
@@ -183,40 +190,6 @@ def _centre(image: Image, height: int, width: int) -> Image:
     """Returns the central part of that height and width."""
     top, left = (image.shape[0] - height) // 2, (image.shape[1] - width) // 2
     return image[top : top + height, left : left + width]
-
-
-def _damage(data: bytes) -> str:
-    """Says what is wrong with the end of an image file; '' where nothing is."""
-    if not data:
-        return "is empty"
-    if data.startswith(_JPEG):
-        scan = _scan_start(data)
-        if scan < 0:
-            return "is a JPEG that ends within its header"
-        if data.rfind(_END_OF_IMAGE, scan) < 0:
-            return "is a JPEG that is cut off: its end-of-image marker is missing"
-    if data.startswith(_PNG) and b"IEND" not in data[-64:]:
-        return "is a PNG that is cut off: its end chunk is missing"
-    return ""
-
-
-def _scan_start(data: bytes) -> int:
-    """Returns where the first scan of a JPEG starts, or -1 (ITU T.81, annex B)."""
-    at = 2
-    while 0 <= at < len(data) - 3:
-        at = data.find(b"\xff", at)
-        if at < 0 or at + 3 >= len(data):
-            return -1
-        marker = data[at + 1]
-        if marker == _START_OF_SCAN:
-            return at
-        if marker == 0xFF:  # a fill byte
-            at += 1
-        elif marker in _WITHOUT_LENGTH:
-            at += 2
-        else:
-            at += 2 + int.from_bytes(data[at + 2 : at + 4])
-    return -1
 
 
 @functools.cache

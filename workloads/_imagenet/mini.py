@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from algorithmic_efficiency.files import make_folder
+from algorithmic_efficiency.text import show
 from workloads._imagenet.outlines import OUTLINES
 
 VERSION = 2  # raise it where the drawing changes and no constant does
@@ -77,9 +78,9 @@ def prepare(
     folder = data_dir / _name(difficulty, counts)
     if folder.is_dir():
         return folder
-    print(
+    show(
         f"Drawing {sum(counts.values()):,} mini images into {folder} (once, seconds).",
-        file=sys.stderr,
+        sys.stderr,
     )
     make_folder(
         folder, lambda made: _draw_splits(made, difficulty, counts), "mini images", 50

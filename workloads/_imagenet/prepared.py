@@ -7,7 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from algorithmic_efficiency.errors import DataError
+from workloads._imagenet.classes import Classes
 from workloads._imagenet.images import Example
+
+_INFO = "dataset_info.json"
+_NAMES = "label.labels.txt"  # of the classes, one a line, where they have names
+
+# What tensorflow-datasets raises where its files are damaged or a split is missing.
+_UNREADABLE = (OSError, ValueError, KeyError, TypeError, RuntimeError, AssertionError)
 
 
 class PreparedExamples:
@@ -15,23 +22,39 @@ class PreparedExamples:
 
     Images come as the bytes of the original files. The files are opened at the first
     access, in each process anew.
+
+    Attributes:
+      folder: with the files.
+      classes: the names of the classes, where they have names.
+      fault: as `FolderExamples` has it; here no class can be seen to be empty.
     """
+
+    fault = ""
 
     def __init__(self, folder: Path, split: str) -> None:
         """Opens the folder with `dataset_info.json` and reads how many examples it has.
 
         Raises:
-          DataError: the format is another one, or the package is not installed.
+          DataError: it is damaged, the format is another one, or the package is not
+            installed.
         """
-        found = json.loads((folder / "dataset_info.json").read_text()).get("fileFormat")
+        try:
+            found = dict(json.loads((folder / _INFO).read_bytes())).get("fileFormat")
+        except (OSError, ValueError, TypeError, RecursionError) as error:
+            raise DataError(f"{folder / _INFO} cannot be read: {error}.") from error
         if found != "array_record":
             raise DataError(
                 f"{folder} is in the format {found}, which needs TensorFlow to read; "
                 "prepare it with file_format='array_record'."
             )
-        self._folder = folder
+        self.folder = folder
+        self.classes = prepared_classes(folder)
         self._split = split
-        self._size = len(self._source)
+        try:
+            self._size = len(self._source)
+        except _UNREADABLE as error:
+            reason = str(error).partition("\n")[0]
+            raise DataError(f"The {split} data in {folder}: {reason}.") from error
 
     def __len__(self) -> int:
         return self._size
@@ -39,7 +62,7 @@ class PreparedExamples:
     def __getitem__(self, index: int) -> Example:
         row = self._source[index]
         name = row["file_name"].decode()
-        return Example(row["image"], int(row["label"]), f"{name} in {self._folder}")
+        return Example(row["image"], int(row["label"]), f"{name} in {self.folder}")
 
     def __getstate__(self) -> dict[str, Any]:
         """Leaves the open files behind, so that worker processes open their own."""
@@ -52,17 +75,37 @@ class PreparedExamples:
             tfds: Any = importlib.import_module("tensorflow_datasets")
         except ImportError as error:
             raise DataError(
-                f"{self._folder} was prepared by tensorflow-datasets, which is not "
+                f"{self.folder} was prepared by tensorflow-datasets, which is not "
                 "installed; install the extra [tfds]."
             ) from error
-        builder = tfds.builder_from_directory(str(self._folder))
+        builder = tfds.builder_from_directory(str(self.folder))
         skip = {"image": tfds.decode.SkipDecoding()}
         return builder.as_data_source(self._split, decoders=skip)
 
 
+def is_prepared(folder: Path) -> bool:
+    """Whether tensorflow-datasets wrote a folder."""
+    return (folder / _INFO).exists()
+
+
+def prepared_classes(folder: Path) -> Classes | None:
+    """Returns the names of the classes in a folder; None where they have none.
+
+    Raises:
+      DataError: the file with the names cannot be read.
+    """
+    try:
+        text = (folder / _NAMES).read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise DataError(f"{folder / _NAMES} cannot be read: {error}.") from error
+    return Classes(folder, [name for name in text.split("\n") if name], [])
+
+
 def newest_version(folder: Path) -> Path | None:
     """Returns the newest version of a prepared data set, None where there is none."""
-    infos = folder.glob("*.*.*/dataset_info.json")
+    infos = folder.glob(f"*.*.*/{_INFO}")
     return max((info.parent for info in infos), key=_version, default=None)
 
 

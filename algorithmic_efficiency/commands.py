@@ -1,0 +1,48 @@
+"""The console command `algoperf`: a word for each script of the project.
+
+`algoperf run --workload=...` is `python submission_runner.py --workload=...`; the
+others are `python -m` of the module in the table. Flags are the same.
+"""
+
+import importlib
+import sys
+
+from algorithmic_efficiency import environment
+
+# Word -> (module whose `main` it calls, what it does).
+COMMANDS = {
+    "run": ("algorithmic_efficiency.cli", "train a workload with a submission"),
+    "list": ("algorithmic_efficiency.cli", "list workloads and algorithms"),
+    "score": ("scoring.score_submissions", "score submissions from their runs"),
+    "compare": ("scoring.compare", "compare two runs or submissions"),
+    "check": ("scoring.check_submission", "check a submission against the rules"),
+    "data": ("dataset_setup.__main__", "prepare a data set, or look at its files"),
+}
+
+
+def main() -> int:
+    """Runs the command that `sys.argv` names; returns its exit code."""
+    environment.check()
+    word = sys.argv[1] if len(sys.argv) > 1 else "--help"
+    if word in ("-h", "-help", "--help", "help"):
+        print(usage())
+        return 0
+    if word not in COMMANDS:
+        print(f"Error: there is no command {word!r}.\n\n{usage()}", file=sys.stderr)
+        return 2
+    # The scripts read their name, which help and errors show, from here as well.
+    sys.argv = [f"algoperf {word}", *sys.argv[2:]]
+    module = importlib.import_module(COMMANDS[word][0])
+    if word in ("score", "compare", "check"):
+        from scoring import flags  # noqa: PLC0415 - only where it is needed
+
+        flags.run(module.main)  # it ends the process
+    arguments = {"run": sys.argv, "list": [*sys.argv, "--list"], "data": sys.argv[1:]}
+    return int(module.main(arguments[word]))
+
+
+def usage() -> str:
+    """Returns the list of commands."""
+    lines = ["usage: algoperf COMMAND [--flag=value ...]", ""]
+    lines += [f"  {word:9}{what}" for word, (_, what) in COMMANDS.items()]
+    return "\n".join([*lines, "", "algoperf COMMAND --help lists the flags."])
