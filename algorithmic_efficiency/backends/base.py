@@ -1,13 +1,13 @@
 """What the harness needs of a framework, and nothing else of it is known outside.
 
 Devices, placement, sharding, compilation, the device barrier before the clock is read,
-and the bytes of a checkpoint are the business of a backend.
+and the arrays of a checkpoint are the business of a backend.
 """
 
 import dataclasses
 import importlib
 import importlib.util
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,6 +16,7 @@ from algorithmic_efficiency.backends import tuning_cpu
 from algorithmic_efficiency.errors import UsageError
 from algorithmic_efficiency.losses import Ops
 from algorithmic_efficiency.spec import Definition
+from algorithmic_efficiency.state.walk import Kind
 
 FRAMEWORKS = ("pytorch", "jax")
 # Framework -> the module that must be importable.
@@ -55,6 +56,7 @@ class Backend(Protocol):
 
     name: str
     ops: Ops
+    kinds: Sequence[Kind]  # of the objects in a submission's state
 
     @property
     def device_count(self) -> int:
@@ -125,11 +127,11 @@ class Backend(Protocol):
     def canonical(self, params: Any, model_state: Any) -> dict[str, Any]:
         """Returns parameters and running statistics as canonical NumPy arrays."""
 
-    def save(self, path: Path, state: Mapping[str, Any], meta: str) -> None:
-        """Writes training state and the JSON text `meta` to a new file."""
+    def generators(self) -> Any:
+        """Returns the states of the framework's own generators, for a checkpoint."""
 
-    def load(self, path: Path, state: Mapping[str, Any]) -> tuple[Any, str]:
-        """Returns (training state, meta); `state` is a fresh one of the same form."""
+    def set_generators(self, states: Any) -> None:
+        """Sets the states that `generators` has returned."""
 
     def describe(self) -> dict[str, Any]:
         """Returns versions and devices for the record."""

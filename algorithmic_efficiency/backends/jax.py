@@ -2,7 +2,6 @@
 
 import functools
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 import flax
@@ -10,7 +9,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from flax import serialization
 
 from algorithmic_efficiency import jax_sharding_utils
 from algorithmic_efficiency import params as parameters
@@ -18,13 +16,10 @@ from algorithmic_efficiency.backends.base import Pass, Summary, import_model
 from algorithmic_efficiency.backends.compilation_caches import turn_off_jax
 from algorithmic_efficiency.backends.jax_ops import JaxOps as JaxOps
 from algorithmic_efficiency.backends.jax_waiting import Barrier
-from algorithmic_efficiency.errors import StorageError
 from algorithmic_efficiency.nn.batch_norm.jax import recalibrate
 from algorithmic_efficiency.spec import Definition, Field
-
-# What is part of a checkpoint; other leaves of an optimizer state, such as functions,
-# come from the fresh initialisation.
-_SAVED = (jax.Array, np.ndarray, np.generic, bool, int, float)
+from algorithmic_efficiency.state import jax as state
+from algorithmic_efficiency.state import kinds
 
 
 def make() -> "JaxBackend":
@@ -37,6 +32,7 @@ class JaxBackend:
     """See `backends.base.Backend`."""
 
     name = "jax"
+    kinds = kinds(state.ARRAYS, state.CODE)
 
     def __init__(self) -> None:
         self.ops = JaxOps()
@@ -174,27 +170,11 @@ class JaxBackend:
         statistics = jax.device_get((model_state or {}).get("batch_stats", {}))
         return {**flat, **parameters.statistics_from_jax(statistics)}
 
-    def save(self, path: Path, state: Mapping[str, Any], meta: str) -> None:
-        """Writes the arrays of `state` and `meta` as one msgpack file."""
-        leaves = [_to_host(x) for x in jax.tree.leaves(dict(state)) if _is_saved(x)]
-        content = {"meta": meta, "leaves": dict(enumerate_names(leaves))}
-        path.write_bytes(serialization.msgpack_serialize(content))
+    def generators(self) -> None:
+        """Returns None: JAX has no global generator."""
 
-    def load(self, path: Path, state: Mapping[str, Any]) -> tuple[Any, str]:
-        """Returns `state` with its arrays replaced by those of the file, and meta."""
-        content = serialization.msgpack_restore(path.read_bytes())
-        saved = content["leaves"]
-        fresh, structure = jax.tree.flatten(dict(state))
-        places = [i for i, leaf in enumerate(fresh) if _is_saved(leaf)]
-        if len(places) != len(saved):
-            raise StorageError(
-                f"The checkpoint {path} holds {len(saved)} arrays and the submission's "
-                f"state has {len(places)}: it was written by another submission or "
-                "version. Resume with the same files, or start a new experiment."
-            )
-        for place, (_, value) in zip(places, sorted(saved.items()), strict=True):
-            fresh[place] = _like(value, fresh[place])
-        return jax.tree.unflatten(structure, fresh), str(content["meta"])
+    def set_generators(self, states: Any) -> None:
+        """Does nothing."""
 
     def describe(self) -> dict[str, Any]:
         """Returns versions and devices."""
@@ -204,11 +184,6 @@ class JaxBackend:
             "optax": optax.__version__,
             "devices": [device.device_kind for device in jax.local_devices()],
         }
-
-
-def enumerate_names(values: list[Any]) -> list[tuple[str, Any]]:
-    """Returns (name, value) pairs whose sorted names keep the order of the values."""
-    return [(f"{index:06d}", value) for index, value in enumerate(values)]
 
 
 def _example_inputs(definition: Definition) -> Any:
@@ -258,33 +233,3 @@ def _moments(model: Any, variables: Any, batch: Any) -> Any:
 @jax.jit
 def _nonfinite_leaves(params: Any) -> Any:
     return jax.tree.map(lambda x: ~jnp.isfinite(x).all(), params)
-
-
-def _is_saved(leaf: Any) -> bool:
-    return isinstance(leaf, _SAVED)
-
-
-def _is_key(leaf: Any) -> bool:
-    return isinstance(leaf, jax.Array) and jnp.issubdtype(
-        leaf.dtype, jax.dtypes.prng_key
-    )
-
-
-def _to_host(leaf: Any) -> Any:
-    leaf = jax.random.key_data(leaf) if _is_key(leaf) else leaf
-    return np.asarray(leaf) if isinstance(leaf, jax.Array | np.generic) else leaf
-
-
-def _like(value: Any, fresh: Any) -> Any:
-    """Returns a saved value in the form of the fresh leaf whose place it takes."""
-    if _is_key(fresh):
-        value = jax.random.wrap_key_data(value, impl=jax.random.key_impl(fresh))
-    if isinstance(fresh, jax.Array):
-        if np.shape(value) != fresh.shape:
-            raise StorageError(
-                f"The checkpoint holds an array of shape {np.shape(value)} where the "
-                f"submission's state has {fresh.shape}. Resume with the same files and "
-                "hyperparameters, or start a new experiment."
-            )
-        return jax.device_put(value, fresh.sharding)
-    return type(fresh)(value) if isinstance(fresh, bool | int | float) else value

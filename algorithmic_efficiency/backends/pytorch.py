@@ -1,9 +1,7 @@
 """PyTorch: one device, images in channels_last memory."""
 
 import contextlib
-import errno
-from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -20,10 +18,11 @@ from algorithmic_efficiency.backends.base import (
 from algorithmic_efficiency.backends.compilation_caches import TorchCaches
 from algorithmic_efficiency.backends.pytorch_ops import TorchOps as TorchOps
 from algorithmic_efficiency.backends.pytorch_weights import RealWeights
-from algorithmic_efficiency.errors import StorageError
 from algorithmic_efficiency.nn.batch_norm.moments import recalibrate
 from algorithmic_efficiency.nn.batch_norm.pytorch import batch_norm_mode
 from algorithmic_efficiency.spec import Definition, Field
+from algorithmic_efficiency.state import kinds
+from algorithmic_efficiency.state import pytorch as state
 
 
 def make(*, compile_models: bool | None = None) -> "PyTorchBackend":
@@ -43,6 +42,7 @@ class PyTorchBackend:
 
     name = "pytorch"
     device_count = 1
+    kinds = kinds(state.ARRAYS, state.CODE)
 
     def __init__(self, device: torch.device, compile_models: bool) -> None:
         self.ops = TorchOps()
@@ -190,53 +190,18 @@ class PyTorchBackend:
         state = _unwrap(params).state_dict()
         return {name: value.cpu().numpy() for name, value in state.items()}
 
-    def save(self, path: Path, state: Mapping[str, Any], meta: str) -> None:
-        """Writes state dicts, generator states and `meta` as one torch file."""
-        content = {
-            "meta": meta,
-            "params": _unwrap(state["params"]).state_dict(),
-            "model_state": _dump(state["model_state"]),
-            "optimizer_state": _dump(state["optimizer_state"]),
-            "generators": self._generators(),
-        }
-        try:
-            torch.save(content, path)
-        except RuntimeError as error:
-            # PyTorch's own writer does not say what the system told it.
-            raise OSError(
-                errno.EIO, "PyTorch could not write the whole file; is the disk full?"
-            ) from error
-
-    def load(self, path: Path, state: Mapping[str, Any]) -> tuple[Any, str]:
-        """Loads the file into the objects of `state`; returns them, and meta."""
-        # The file is our own and may hold any object of the submission's state.
-        content = torch.load(path, map_location=self.device, weights_only=False)
-        try:
-            _unwrap(state["params"]).load_state_dict(content["params"])
-            optimizer_state = _restore(
-                state["optimizer_state"], content["optimizer_state"]
-            )
-        except (RuntimeError, ValueError, KeyError) as error:
-            raise StorageError(
-                f"The checkpoint {path} does not fit the submission's state "
-                f"({error}). Resume with the same files and hyperparameters, or start "
-                "a new experiment."
-            ) from error
-        torch.set_rng_state(content["generators"]["cpu"].cpu())
-        if self.device.type == "cuda":
-            torch.cuda.set_rng_state(content["generators"]["cuda"].cpu(), self.device)
-        restored = {
-            "params": state["params"],
-            "model_state": _restore(state["model_state"], content["model_state"]),
-            "optimizer_state": optimizer_state,
-        }
-        return restored, content["meta"]
-
-    def _generators(self) -> dict[str, torch.Tensor]:
+    def generators(self) -> dict[str, torch.Tensor]:
+        """Returns the states of PyTorch's own generators."""
         states = {"cpu": torch.get_rng_state()}
         if self.device.type == "cuda":
             states["cuda"] = torch.cuda.get_rng_state(self.device)
         return states
+
+    def set_generators(self, states: Any) -> None:
+        """Sets the states that `generators` has returned."""
+        torch.set_rng_state(states["cpu"])
+        if self.device.type == "cuda" and "cuda" in states:
+            torch.cuda.set_rng_state(states["cuda"], self.device)
 
     def describe(self) -> dict[str, Any]:
         """Returns versions and devices."""
@@ -268,30 +233,3 @@ def _unwrap(module: Any) -> nn.Module:
     for wrapper in ("_orig_mod", "module"):
         module = getattr(module, wrapper, module)
     return module  # type: ignore[no-any-return]
-
-
-def _children(value: Any) -> Iterator[tuple[Any, Any]]:
-    return iter(value.items() if isinstance(value, dict) else enumerate(value))
-
-
-def _dump(value: Any) -> Any:
-    """Returns a submission's state with every object replaced by its state_dict."""
-    if hasattr(value, "state_dict"):
-        return value.state_dict()
-    if isinstance(value, dict | list | tuple):
-        return {key: _dump(item) for key, item in _children(value)}
-    return None if callable(value) else value
-
-
-def _restore(fresh: Any, saved: Any) -> Any:
-    """Returns the fresh state with the saved values in it; inverse of `_dump`."""
-    if hasattr(fresh, "load_state_dict"):
-        fresh.load_state_dict(saved)
-        return fresh
-    if isinstance(fresh, dict):
-        # Keys that appeared during training are kept as they were saved.
-        return {k: _restore(fresh.get(k), saved[k]) for k in saved}
-    if isinstance(fresh, list | tuple):
-        items = [_restore(item, saved[i]) for i, item in enumerate(fresh)]
-        return type(fresh)(items) if type(fresh) in (list, tuple) else fresh
-    return fresh if callable(fresh) else saved

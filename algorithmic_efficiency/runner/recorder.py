@@ -29,14 +29,15 @@ class Recorder:
         save_checkpoints: bool,
         keep_all: bool,
     ) -> None:
-        self._folder = folder
         self._trainer = trainer
         self._line = line
         self.logger = logger
         self._evals = evals
         self._run = run
         self._save_checkpoints = save_checkpoints
-        self._keep_all = keep_all
+        self._writer = checkpoint.Writer(
+            folder, trainer.backend, trainer.origin, keep_all=keep_all, tell=line.say
+        )
 
     def record(self, progress: Progress, clock: Clock) -> None:
         """Logs, writes both CSV files and a checkpoint of the newest evaluation."""
@@ -90,9 +91,7 @@ class Recorder:
             seed=trainer.seed,
             bad_examples=trainer.bad_examples,
         )
-        checkpoint.save(
-            self._folder, trainer.backend, trainer.state, meta, keep_all=self._keep_all
-        )
+        self._writer.save(trainer.state, meta)
 
     def show(self, progress: Progress, clock: Clock) -> None:
         """Refreshes the progress line."""

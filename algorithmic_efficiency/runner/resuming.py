@@ -46,23 +46,27 @@ def restore(folder: Path, trainer: Trainer) -> tuple[Progress, Clock, int]:
     there is no checkpoint the trial begins.
 
     Raises:
-      StorageError: the checkpoint is damaged or of another submission.
+      StorageError: no checkpoint is whole, or the newest does not fit.
       UsageError: it was written with another seed.
     """
-    found = checkpoint.existing(folder)
-    if not found:
+    found = checkpoint.newest_whole(
+        folder, trainer.backend, trainer.state, trainer.origin
+    )
+    if found is None:
         return Progress(), Clock(), 0
-    state, meta = checkpoint.load(found[-1], trainer.backend, trainer.state)
+    for note in found.notes:
+        show(note, sys.stderr)
+    meta = found.meta
     if meta["seed"] != trainer.seed:
         raise UsageError(
-            f"{found[-1]} was written with another --rng_seed. Resume with the "
+            f"{found.path} was written with another --rng_seed. Resume with the "
             "same seed, or without the flag."
         )
-    trainer.state = state
+    trainer.state = found.state
     trainer.workload.bad_examples.update(meta["bad_examples"])
     progress, seconds = checkpoint.restore(meta)
     progress.preemption_count += 1
-    show(f"Resuming from {found[-1]}.", sys.stderr)
+    show(f"Resuming from {found.path}.", sys.stderr)
     return progress, Clock(seconds=seconds), int(meta["position"])
 
 

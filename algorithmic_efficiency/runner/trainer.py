@@ -18,6 +18,7 @@ from algorithmic_efficiency.runner.clock import Clock
 from algorithmic_efficiency.runner.failures import is_out_of_memory
 from algorithmic_efficiency.runner.recorder import Recorder
 from algorithmic_efficiency.runner.trial import Progress, Result
+from algorithmic_efficiency.state import Origin
 from algorithmic_efficiency.submission import Submission
 from algorithmic_efficiency.workload import Workload
 
@@ -41,6 +42,7 @@ class Trainer:
 
     Attributes:
       state: params, model_state and optimizer_state.
+      origin: where each object of the state was before the first step.
       recorder: writes the records, or is None.
       at_once: a context in which a signal breaks off an evaluation.
       seconds_in: seconds in functions of the submission, the wait for the device
@@ -86,6 +88,7 @@ class Trainer:
             "model_state": model_state,
             "optimizer_state": backend.adopt(optimizer_state),
         }
+        self.origin = Origin(backend.kinds, self.state, workload=workload)
         self.seconds_in = {
             "init_optimizer_state": time.perf_counter() - begin,
             "data_selection": 0.0,

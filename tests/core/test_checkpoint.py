@@ -8,55 +8,87 @@ import numpy as np
 import pytest
 from core_fakes import Time
 
+from algorithmic_efficiency import state as states
 from algorithmic_efficiency.errors import StorageError
 from algorithmic_efficiency.runner import checkpoint
 from algorithmic_efficiency.runner.clock import Clock
 from algorithmic_efficiency.runner.trial import Progress
+from algorithmic_efficiency.state import file
 
 
 class FakeBackend:
-    """Saves the state as text; `error` is raised when half of it is written."""
+    """No framework: states of NumPy arrays and plain data."""
 
-    error: Exception | None = None
+    kinds = states.kinds((), ())
 
-    def save(self, path, state, meta):
-        path.write_text("half")
-        if self.error:
-            raise self.error
-        path.write_text(json.dumps([state, meta]))
+    def generators(self):
+        return None
 
-    def load(self, path, state):
-        saved, meta = json.loads(path.read_text())
-        return {**state, **saved}, meta
+    def set_generators(self, value):
+        assert value is None
 
 
-def save(folder, step, backend=None, *, keep_all=False, **state):
-    meta = checkpoint.describe(Progress(step=step), Clock(Time()), position=step)
-    backend = backend or FakeBackend()
-    return checkpoint.save(folder, backend, state, meta, keep_all=keep_all)
+def fresh():
+    return {"params": {"w": np.zeros((3, 4))}, "optimizer_state": {}}
+
+
+class Trial:
+    """Writes and reads the checkpoints of one folder; `said` is what it told."""
+
+    def __init__(self, folder, *, keep_all=False):
+        self.folder = folder
+        self.said = []
+        self.state = fresh()
+        self.origin = states.Origin(FakeBackend.kinds, self.state)
+        self.writer = checkpoint.Writer(
+            folder,
+            FakeBackend(),
+            self.origin,
+            keep_all=keep_all,
+            tell=self.said.append,
+        )
+
+    def save(self, step, **optimizer_state):
+        state = {**self.state, "optimizer_state": optimizer_state}
+        meta = checkpoint.describe(Progress(step=step), Clock(Time()), position=step)
+        return self.writer.save(state, meta)
+
+    def newest(self):
+        return checkpoint.newest_whole(
+            self.folder, FakeBackend(), self.state, self.origin
+        )
 
 
 def names(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_only_the_newest_is_kept(tmp_path):
-    for step in (5, 10, 100):
-        assert save(tmp_path, step) == tmp_path / f"checkpoint_{step}"
-        assert names(tmp_path) == [f"checkpoint_{step}"]
+def steps(folder):
+    return [int(p.name.split("_")[1]) for p in checkpoint.existing(folder)]
 
 
-def test_all_are_kept_where_asked_for_and_sorted_by_number(tmp_path):
+def test_two_are_kept(tmp_path):
+    trial = Trial(tmp_path)
+    for step, kept in ((5, [5]), (10, [5, 10]), (100, [10, 100]), (100, [10, 100])):
+        assert trial.save(step) == tmp_path / f"checkpoint_{step}"
+        assert steps(tmp_path) == kept
+
+
+def test_all_are_kept_where_asked_for_also_by_a_later_run_without_the_flag(tmp_path):
+    trial = Trial(tmp_path, keep_all=True)
     for step in (100, 5, 10):
-        save(tmp_path, step, keep_all=True)
-    found = checkpoint.existing(tmp_path)
-    assert [path.name for path in found] == [f"checkpoint_{n}" for n in (5, 10, 100)]
+        trial.save(step)
+    resumed = Trial(tmp_path)
+    for step in (200, 300, 400, 500):
+        resumed.save(step)
+    assert steps(tmp_path) == [5, 10, 100, 400, 500]
 
 
 def test_the_same_step_may_be_written_twice(tmp_path):
-    save(tmp_path, 5, x=1)
-    path = save(tmp_path, 5, x=2)
-    assert checkpoint.load(path, FakeBackend(), {})[0] == {"x": 2}
+    trial = Trial(tmp_path)
+    trial.save(5, x=1)
+    trial.save(5, x=2)
+    assert trial.newest().state["optimizer_state"] == {"x": 2}
 
 
 @pytest.mark.parametrize(
@@ -68,38 +100,113 @@ def test_the_same_step_may_be_written_twice(tmp_path):
     ids=["full disk", "interrupt"],
 )
 @pytest.mark.parametrize("step", [5, 9], ids=["same step", "later step"])
-def test_the_last_good_checkpoint_survives(tmp_path, error, raised, step):
-    save(tmp_path, 5, x=1)
-    backend = FakeBackend()
-    backend.error = error
+def test_the_last_good_checkpoint_survives(tmp_path, monkeypatch, error, raised, step):
+    trial = Trial(tmp_path)
+    trial.save(5, x=1)
+    before = (tmp_path / "checkpoint_5").read_bytes()
+
+    def half(file, digest, data):
+        file.write(b"half")
+        raise error
+
+    monkeypatch.setattr(file, "_put", half)
     with pytest.raises(raised):
-        save(tmp_path, step, backend, x=2)
-    found = checkpoint.existing(tmp_path)
-    assert [path.name for path in found] == ["checkpoint_5"]
-    state, meta = checkpoint.load(found[0], FakeBackend(), {"y": 3})
-    assert state == {"x": 1, "y": 3}
-    assert meta["position"] == 5
+        trial.save(step, x=2)
+    assert names(tmp_path) == ["checkpoint_5"]
+    assert (tmp_path / "checkpoint_5").read_bytes() == before
 
 
-def test_other_files_are_no_checkpoints(tmp_path):
+def test_other_files_are_no_checkpoints_and_half_written_ones_are_removed(tmp_path):
     for name in (
         "checkpoint_",
         "checkpoint_x",
-        ".checkpoint_7.tmp",
         "checkpoint_7.tmp",
+        ".checkpoint_7.tmp",
     ):
         (tmp_path / name).write_text("")
     assert checkpoint.existing(tmp_path) == []
     assert checkpoint.existing(tmp_path / "nowhere") == []
+    assert Trial(tmp_path).newest() is None
+    assert names(tmp_path) == ["checkpoint_", "checkpoint_7.tmp", "checkpoint_x"]
 
 
-@pytest.mark.parametrize("content", ["", "half", "[1]"])
-def test_a_damaged_checkpoint_is_a_sentence(tmp_path, content):
-    path = save(tmp_path, 5)
-    path.write_text(content)
-    with pytest.raises(StorageError, match="cannot be read .*Delete it") as caught:
-        checkpoint.load(path, FakeBackend(), {})
-    assert str(path) in str(caught.value)
+def damage(path, how):
+    data = bytearray(path.read_bytes())
+    if how == "cut off":
+        data = data[: len(data) // 2]
+    elif how == "empty":
+        data = b""
+    elif how == "zeros":
+        data = bytes(len(data))
+    elif how == "longer":
+        data += b"\0"
+    else:
+        data[how] ^= 1 << random.Random(how).randrange(8)
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("how", ["cut off", "empty", "zeros", "longer", 0, 9, 300, -1])
+def test_a_damaged_one_falls_back_to_the_one_before(tmp_path, how):
+    trial = Trial(tmp_path)
+    trial.save(5, x=1)
+    damage(trial.save(10, x=2), how)
+    found = trial.newest()
+    assert found.path == tmp_path / "checkpoint_5"
+    assert found.state["optimizer_state"] == {"x": 1}
+    assert found.meta["position"] == 5
+    (note,) = found.notes
+    assert "checkpoint_10 is damaged" in note
+    assert names(tmp_path) == ["checkpoint_10.damaged", "checkpoint_5"]
+
+
+def test_a_flipped_bit_is_found_anywhere(tmp_path):
+    trial = Trial(tmp_path)
+    path = trial.save(5, x=np.arange(100.0), y=["text"])
+    whole = path.read_bytes()
+    draw = random.Random(0)
+    for place in {0, len(whole) - 1, *(draw.randrange(len(whole)) for _ in range(60))}:
+        damage(path, place)
+        with pytest.raises(file.Damaged):
+            file.read(path)
+        path.write_bytes(whole)
+    file.read(path)
+
+
+def test_without_a_whole_one_nothing_starts_from_zero(tmp_path):
+    trial = Trial(tmp_path)
+    damage(trial.save(5), "zeros")
+    damage(trial.save(10), "cut off")
+    with pytest.raises(StorageError, match=r"No checkpoint .*_5, .*_10 .*--overwrite"):
+        trial.newest()
+    assert names(tmp_path) == ["checkpoint_10", "checkpoint_5"]
+
+
+@pytest.mark.parametrize("start", [b"PK\x03\x04", b"\x82\xa4meta"])
+def test_the_former_format_is_named(tmp_path, start):
+    (tmp_path / "checkpoint_5").write_bytes(start + bytes(500))
+    with pytest.raises(StorageError, match="another version"):
+        Trial(tmp_path).newest()
+
+
+def test_another_model_is_named(tmp_path):
+    trial = Trial(tmp_path)
+    trial.save(5)
+    other = Trial(tmp_path)
+    other.state["params"] = {"w": np.zeros((3, 5))}
+    other.origin = states.Origin(FakeBackend.kinds, other.state)
+    with pytest.raises(StorageError, match=r"params\['w'\] is .*\[3, 4\].*\[3, 5\]"):
+        other.newest()
+
+
+def test_what_cannot_be_saved_is_named_once_and_refused_at_the_resume(tmp_path):
+    trial = Trial(tmp_path)
+    trial.save(5, draws=(n for n in range(3)), fine=1)
+    trial.save(6, draws=(n for n in range(3)), fine=1)
+    (said,) = trial.said
+    assert "cannot be resumed" in said
+    assert "optimizer_state['draws'] (generator): the position of a generator" in said
+    with pytest.raises(StorageError, match=r"it lacks optimizer_state\['draws'\]"):
+        Trial(tmp_path).newest()
 
 
 def test_progress_clock_and_generators_come_back(tmp_path):

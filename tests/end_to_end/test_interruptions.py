@@ -31,8 +31,9 @@ def contents(folder: Path, framework: str, data: Folders) -> dict[str, Any]:
     point = json.loads((folder / "hparams.json").read_text())
     workload = Workload(registry.get(NAME), backend, data)
     trainer = Trainer(workload, load(path), backend, namedtuple(point), seed=0)
-    newest = checkpoint.existing(folder)[-1]
-    state, meta = checkpoint.load(newest, backend, trainer.state)
+    found = checkpoint.newest_whole(folder, backend, trainer.state, trainer.origin)
+    assert found is not None
+    state, meta = found.state, found.meta
     flat = dict(backend.canonical(state["params"], state["model_state"]))
     optimizer = state["optimizer_state"]
     if framework == "pytorch":
