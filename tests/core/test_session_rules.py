@@ -227,7 +227,10 @@ def test_a_resumed_trial_is_the_trial_that_was_not_interrupted(tmp_path, framewo
         seed=first.seed,
         bad_examples={"image 3": "is cut off"},
     )
-    checkpoint.save(tmp_path, first.backend, first.state, meta, keep_all=False)
+    writer = checkpoint.Writer(
+        tmp_path, first.backend, first.origin, keep_all=False, tell=print
+    )
+    writer.save(first.state, meta)
 
     second, later = make_trainer(framework, time)
     found = restore(tmp_path, second)
