@@ -95,7 +95,7 @@ def test_external_ruleset_needs_a_search_space(tmp_path: Path) -> None:
     path = tmp_path / "mine_pytorch.py"
     path.write_text(GOOD.format(size=8, arguments=UPDATE))
     assert "needs --tuning_search_space" in fails(
-        tmp_path, MINI, f"--submission_path={path}"
+        tmp_path, MINI, f"--submission_path={path}", "--num_tuning_trials=2"
     )
 
 
