@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from pathlib import Path
 from typing import Any
 
 from algorithmic_efficiency import cli, registry
@@ -28,16 +29,13 @@ from algorithmic_efficiency.runner.trial import Progress, Rules, run_trial
 WORKLOAD = "imagenet_resnet_mini"
 ROUNDS = 15
 
-# Runs the command and stops at the first step, printing how long it took to get there.
-_START = """
-import sys, time
-from algorithmic_efficiency.runner import trainer
-def step(self, progress, train_state):
-    print("FIRST STEP", time.time() - float(sys.argv[1]), flush=True)
-    raise KeyboardInterrupt
-trainer.Trainer.step = step
-from algorithmic_efficiency.cli import main
-main(["submission_runner.py", *sys.argv[2:]])
+# Says at its first step when that is, and ends the run.
+_FIRST_STEP = """
+import time
+from reference_algorithms.nadamw.{framework} import *
+def update_params(**_):
+    print("FIRST STEP", time.time(), flush=True)
+    raise SystemExit
 """
 
 
@@ -74,16 +72,19 @@ def help_cost() -> dict[str, float]:
 def start(framework: str, data_dir: str) -> float:
     """Returns seconds from the start of a process to its first training step."""
     with tempfile.TemporaryDirectory() as folder:
-        flags = [f"--workload={WORKLOAD}", f"--framework={framework}"]
+        path = Path(folder) / f"first_step_{framework}.py"
+        path.write_text(_FIRST_STEP.format(framework=framework))
+        flags = [f"--workload={WORKLOAD}", f"--submission_path={path}"]
         flags += [f"--experiment_dir={folder}", f"--data_dir={data_dir}"]
+        begin = time.time()
         done = subprocess.run(
-            [sys.executable, "-c", _START, str(time.time()), *flags],
+            [sys.executable, "submission_runner.py", *flags, "--tuning_ruleset=self"],
             capture_output=True,
             text=True,
             check=False,
             cwd=registry.ROOT,
         )
-    return float(done.stdout.split("FIRST STEP")[1].split()[0])
+    return float(done.stdout.split("FIRST STEP")[1].split()[0]) - begin
 
 
 def overhead(framework: str, arguments: argparse.Namespace) -> dict[str, float]:

@@ -25,12 +25,7 @@ from algorithmic_efficiency.runner.folder import empty, locked
 from algorithmic_efficiency.runner.outcome import Outcome
 from algorithmic_efficiency.runner.progress import ProgressLine
 from algorithmic_efficiency.runner.recorder import Recorder
-from algorithmic_efficiency.runner.resuming import (
-    left_to_do,
-    preemptions,
-    recorded_point,
-    restore,
-)
+from algorithmic_efficiency.runner.resuming import preemptions, recorded_point, restore
 from algorithmic_efficiency.runner.rules import rules_of, seed_of, status_of
 from algorithmic_efficiency.runner.run_record import (
     RunRecord,
@@ -83,7 +78,7 @@ class Session:
         self.began = False
 
     def run(self) -> Outcome:
-        """Runs the trial, unless it has been run to its end before.
+        """Runs the trial, from its last checkpoint if it is resumed.
 
         Raises:
           UserError: nothing was run and nothing has changed.
@@ -91,24 +86,9 @@ class Session:
         with locked(self.folder):
             if self.config.resume:
                 self.record.before = read_run(self.folder)
-                left = left_to_do(self.record.before, self.config)
-                if left != "run":
-                    return self._leave(left)
                 self.point = recorded_point(self.folder) or self.point
             with contextlib.ExitStack() as stack:
                 return self._attempt(stack)
-
-    def _leave(self, left: str) -> Outcome:
-        """Leaves a trial as it is that is finished or has failed."""
-        if left == "finished":
-            show(f"{self.folder} is finished already.", sys.stderr)
-            return Outcome("ended")
-        error = str(self.record.before.get("error") or "no reason is recorded")
-        show(
-            f"{self.folder} has failed before ({error}); --retry_failed runs it again.",
-            sys.stderr,
-        )
-        return Outcome("failed")
 
     @contextlib.contextmanager
     def opened(self) -> Iterator[Trainer]:

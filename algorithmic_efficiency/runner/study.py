@@ -3,12 +3,14 @@
 import math
 import statistics
 import sys
+from pathlib import Path
 
 from algorithmic_efficiency.errors import RunInterrupted, UsageError
 from algorithmic_efficiency.runner import experiments
 from algorithmic_efficiency.runner.config import RunConfig
 from algorithmic_efficiency.runner.isolation import Signals, run_trial_apart
 from algorithmic_efficiency.runner.outcome import Outcome
+from algorithmic_efficiency.runner.resuming import left_to_do
 from algorithmic_efficiency.runner.run_record import read_run
 from algorithmic_efficiency.text import show
 
@@ -31,7 +33,9 @@ def run_study(config: RunConfig) -> int:
         for number, (study, trial) in enumerate(plan, start=1):
             if len(plan) > 1:
                 show(f"--- Tuning run {number}/{len(plan)} ---", sys.stderr)
-            outcome = run_trial_apart(config, study, trial, signals)
+            outcome = _earlier(config, config.trial_folder(study, trial))
+            if outcome is None:
+                outcome = run_trial_apart(config, study, trial, signals)
             outcomes.append(outcome)
             if outcome.kind == "refused":
                 raise UsageError(outcome.message)
@@ -40,6 +44,25 @@ def run_study(config: RunConfig) -> int:
                 raise RunInterrupted(signals.number, begun=begun)
     show(f"Final {config.workload} score: {_score(config):.6g}")
     return exit_code(outcomes)
+
+
+def _earlier(config: RunConfig, folder: Path) -> Outcome | None:
+    """Returns how a trial ended that a resumed run leaves as it is, else None."""
+    if not config.resume:
+        return None
+    run = read_run(folder)
+    left = left_to_do(run, config)
+    if left == "run":
+        return None
+    if left == "finished":
+        show(f"{folder} is finished already.", sys.stderr)
+        return Outcome("ended")
+    error = str(run.get("error") or "no reason is recorded")
+    show(
+        f"{folder} has failed before ({error}); --retry_failed runs it again.",
+        sys.stderr,
+    )
+    return Outcome("failed")
 
 
 def exit_code(outcomes: list[Outcome]) -> int:
