@@ -4,8 +4,11 @@ A checkpoint names classes and never brings any code. A class is looked up among
 modules that are loaded already, and an object is made without calling anything of it.
 """
 
+import concurrent.futures
 import functools
 import io
+import socket
+import subprocess
 import sys
 import sysconfig
 import threading
@@ -27,7 +30,20 @@ _LIBRARIES = (
     "torch.nn.modules",
     "torch.optim",
 )
-_STANDARD = ("collections:Counter", "collections:OrderedDict")
+_STANDARD = (
+    "collections:Counter",
+    "collections:OrderedDict",
+    "types:SimpleNamespace",
+)
+# Their state is in the system; Python shows only a part of it.
+OUTSIDE = (
+    threading.Thread,
+    io.IOBase,
+    concurrent.futures.Executor,
+    concurrent.futures.Future,
+    subprocess.Popen,
+    socket.socket,
+)
 _MADE_AT_START = (
     "make it in init_optimizer_state, where a resumed run makes it again, and keep "
     "it at that place"
@@ -39,7 +55,7 @@ _ADVICE: tuple[tuple[tuple[type, ...], str], ...] = (
         "generator again from it",
     ),
     (
-        (threading.Thread, io.IOBase),
+        OUTSIDE,
         "it lives in the system and not in the state; keep it out of what "
         "init_optimizer_state and update_params return",
     ),

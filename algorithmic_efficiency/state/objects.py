@@ -29,6 +29,8 @@ class Object:
 
     def takes(self, cls: type) -> bool:
         """Takes classes that are written in Python from `object` upwards."""
+        if issubclass(cls, classes.OUTSIDE):
+            return False
         if issubclass(cls, types.SimpleNamespace):
             return classes.walkable(cls, types.SimpleNamespace)
         return classes.walkable(cls)
