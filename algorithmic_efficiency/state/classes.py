@@ -17,6 +17,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 # Parts of libraries whose objects may appear in a state during training. Classes of a
 # submission's own files, and of objects that it makes at its start, are found anyway.
 _LIBRARIES = (
@@ -31,8 +33,12 @@ _LIBRARIES = (
     "torch.optim",
 )
 _STANDARD = (
+    "builtins:object",
+    "collections:ChainMap",
     "collections:Counter",
     "collections:OrderedDict",
+    "collections:UserDict",
+    "collections:UserList",
     "types:SimpleNamespace",
 )
 # Their state is in the system; Python shows only a part of it.
@@ -124,7 +130,9 @@ def _allowed(cls: type, module: str, name: str) -> bool:
         return True
     if module.partition(".")[0] in sys.stdlib_module_names and module != "__main__":
         return False
-    if issubclass(cls, tuple) and hasattr(cls, "_fields"):
+    if issubclass(cls, np.generic) or (
+        issubclass(cls, tuple) and hasattr(cls, "_fields")
+    ):
         return True
     if any(module == known or module.startswith(known + ".") for known in _LIBRARIES):
         return True
