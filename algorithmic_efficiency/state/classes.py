@@ -166,7 +166,8 @@ def walkable(cls: Any, base: Any = object) -> bool:
     """
     size = base.__basicsize__ + 8 * sum(1 for _ in _slots(cls))
     for offset in ("__dictoffset__", "__weakrefoffset__"):
-        if getattr(cls, offset) > 0 and getattr(base, offset) == 0:
+        # -1: outside of the object's own memory.
+        if getattr(cls, offset) not in (0, -1) and getattr(base, offset) == 0:
             size += 8
     is_small = cls.__basicsize__ <= size and cls.__itemsize__ == base.__itemsize__
     return bool(is_small)

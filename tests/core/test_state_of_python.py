@@ -22,6 +22,10 @@ class Record(NamedTuple):
     loss: float
 
 
+class Extended(Record):
+    """Has attributes, as a namedtuple itself has not; optax has such classes."""
+
+
 class Colour(enum.Enum):
     RED = 1
 
@@ -92,6 +96,7 @@ EQUAL = {
     "counter": collections.Counter("hello"),
     "ordered": collections.OrderedDict(b=1, a=2),
     "default": collections.defaultdict(list, {"a": [1]}),
+    "namedtuple with attributes": Extended(1, 2.0),
     "namedtuples": [Record(1, 0.5), Record(2, 0.25)],
     "enum": Colour.RED,
     "frozen": Frozen(3),
