@@ -22,6 +22,7 @@ from algorithmic_efficiency.runner.trial import Progress
 from algorithmic_efficiency.state import file
 
 _PREFIX = "checkpoint_"
+_SHOWN = 5  # of the parts that are lost
 _KEPT = 2  # so that there is one before a damaged one
 
 
@@ -84,11 +85,16 @@ class Writer:
         if lost:
             self._tell(
                 "WARNING: this trial cannot be resumed, since its checkpoints lack "
-                f"{'; '.join(lost)}. Training goes on."
+                f"{_listing(lost)}. Training goes on."
             )
         for problem in new:
             if not problem.fatal:
                 self._tell(f"WARNING: {problem}.")
+
+
+def _listing(lost: list[str]) -> str:
+    more = [f"{len(lost) - _SHOWN} more"] if len(lost) > _SHOWN else []
+    return "; ".join([*lost[:_SHOWN], *more])
 
 
 class Found(NamedTuple):

@@ -86,7 +86,7 @@ def decode(
       Lost: some of it could not be saved.
     """
     if content["lost"]:
-        raise Lost(f"it lacks {'; '.join(content['lost'])}")
+        raise Lost(f"it lacks {content['lost'][0]}")
     _check_model(content["model"], origin.model)
     fresh: dict[str, Any] = {}
     for path, value in origin.survey(state).places():

@@ -4,8 +4,11 @@ A checkpoint names classes and never brings any code. A class is looked up among
 modules that are loaded already, and an object is made without calling anything of it.
 """
 
+import concurrent.futures
 import functools
 import io
+import socket
+import subprocess
 import sys
 import sysconfig
 import threading
@@ -13,6 +16,8 @@ import types
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 # Parts of libraries whose objects may appear in a state during training. Classes of a
 # submission's own files, and of objects that it makes at its start, are found anyway.
@@ -27,7 +32,24 @@ _LIBRARIES = (
     "torch.nn.modules",
     "torch.optim",
 )
-_STANDARD = ("collections:Counter", "collections:OrderedDict")
+_STANDARD = (
+    "builtins:object",
+    "collections:ChainMap",
+    "collections:Counter",
+    "collections:OrderedDict",
+    "collections:UserDict",
+    "collections:UserList",
+    "types:SimpleNamespace",
+)
+# Their state is in the system; Python shows only a part of it.
+OUTSIDE = (
+    threading.Thread,
+    io.IOBase,
+    concurrent.futures.Executor,
+    concurrent.futures.Future,
+    subprocess.Popen,
+    socket.socket,
+)
 _MADE_AT_START = (
     "make it in init_optimizer_state, where a resumed run makes it again, and keep "
     "it at that place"
@@ -39,7 +61,7 @@ _ADVICE: tuple[tuple[tuple[type, ...], str], ...] = (
         "generator again from it",
     ),
     (
-        (threading.Thread, io.IOBase),
+        OUTSIDE,
         "it lives in the system and not in the state; keep it out of what "
         "init_optimizer_state and update_params return",
     ),
@@ -108,7 +130,9 @@ def _allowed(cls: type, module: str, name: str) -> bool:
         return True
     if module.partition(".")[0] in sys.stdlib_module_names and module != "__main__":
         return False
-    if issubclass(cls, tuple) and hasattr(cls, "_fields"):
+    if issubclass(cls, np.generic) or (
+        issubclass(cls, tuple) and hasattr(cls, "_fields")
+    ):
         return True
     if any(module == known or module.startswith(known + ".") for known in _LIBRARIES):
         return True
@@ -142,7 +166,8 @@ def walkable(cls: Any, base: Any = object) -> bool:
     """
     size = base.__basicsize__ + 8 * sum(1 for _ in _slots(cls))
     for offset in ("__dictoffset__", "__weakrefoffset__"):
-        if getattr(cls, offset) > 0 and getattr(base, offset) == 0:
+        # -1: outside of the object's own memory.
+        if getattr(cls, offset) not in (0, -1) and getattr(base, offset) == 0:
             size += 8
     is_small = cls.__basicsize__ <= size and cls.__itemsize__ == base.__itemsize__
     return bool(is_small)

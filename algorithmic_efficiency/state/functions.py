@@ -11,6 +11,8 @@ import threading
 import types
 from typing import Any
 
+import numpy as np
+
 from algorithmic_efficiency.state import classes
 from algorithmic_efficiency.state.parts import Misfit
 from algorithmic_efficiency.state.walk import Decoder, Encoder, Kind, Node
@@ -29,6 +31,7 @@ _CODE: tuple[type, ...] = (
     staticmethod,
     classmethod,
     re.Pattern,
+    np.ufunc,
     functools._lru_cache_wrapper,
     logging.Logger,
     *_LOCKS,

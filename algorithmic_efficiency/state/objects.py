@@ -29,6 +29,8 @@ class Object:
 
     def takes(self, cls: type) -> bool:
         """Takes classes that are written in Python from `object` upwards."""
+        if issubclass(cls, classes.OUTSIDE):
+            return False
         if issubclass(cls, types.SimpleNamespace):
             return classes.walkable(cls, types.SimpleNamespace)
         return classes.walkable(cls)
@@ -37,8 +39,10 @@ class Object:
         """Returns the attributes, or what the object's own methods return."""
         node: Node = {"type": classes.described(type(value))}
         is_known = encoder.place(value, path) is not None
-        if not is_known:
+        if not is_known and encoder.origin is not None:
             node["class"] = encoder.class_of(value, path)
+            if not node["class"]:
+                return node  # the object is lost as a whole
         found = classes.attributes(value)
         walk: Callable[[], Any] = functools.partial(
             _encode_attributes, found, path, encoder

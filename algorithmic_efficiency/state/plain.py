@@ -17,7 +17,7 @@ import numpy as np
 from algorithmic_efficiency.state.walk import Decoder, Encoder, Kind, Node
 
 
-def to_text(data: bytes) -> str:
+def to_text(data: bytes | bytearray) -> str:
     """Returns bytes as JSON holds them."""
     return base64.b64encode(data).decode()
 
@@ -161,6 +161,7 @@ KINDS: tuple[Kind, ...] = (
     Constant(int, hex, lambda text: int(text, 16)),
     Constant(complex, lambda x: [x.real, x.imag], lambda pair: complex(*pair)),
     Constant(bytes, to_text, from_text),
+    Constant(bytearray, to_text, lambda text: bytearray(from_text(text))),
     Constant(range, lambda x: [x.start, x.stop, x.step], lambda parts: range(*parts)),
     Constant(slice, _slice_parts, lambda parts: slice(*parts)),
     Constant(types.EllipsisType, lambda x: None, lambda x: ...),

@@ -83,14 +83,21 @@ WRITERS = {
     "text": "temporary.write_text('x' * 100_000)",
     "pytorch": """
 import torch
+from algorithmic_efficiency import state
+from algorithmic_efficiency.state import file
 from algorithmic_efficiency.backends.pytorch import make
-state = {"params": torch.nn.Linear(300, 300), "model_state": 0, "optimizer_state": 0}
-make().save(temporary, state, "{}")
+params = {"params": torch.nn.Linear(300, 300)}
+content, blocks, _ = state.encode(params, state.Origin(make().kinds, params))
+file.write(temporary, content, blocks, keep=False)
 """,
     "jax": """
 import jax.numpy as jnp
+from algorithmic_efficiency import state
+from algorithmic_efficiency.state import file
 from algorithmic_efficiency.backends.jax import make
-make().save(temporary, {"params": jnp.zeros(100_000)}, "{}")
+params = {"params": jnp.zeros(100_000)}
+content, blocks, _ = state.encode(params, state.Origin(make().kinds, params))
+file.write(temporary, content, blocks, keep=False)
 """,
 }
 

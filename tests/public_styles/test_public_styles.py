@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from algorithmic_efficiency import registry, submission
+from algorithmic_efficiency import state as states
 from algorithmic_efficiency.backends import base
 from algorithmic_efficiency.data import Dataset, Folders, Subset
 from algorithmic_efficiency.runner import tuning
@@ -135,3 +136,5 @@ def test_a_public_style_runs(path: Path, name: str, folders: Folders) -> None:
     }
     moved = [n for n in end if not np.array_equal(end[n], start[n])]
     assert len(moved) > len(end) / 2
+    _, _, lost = states.encode(trainer.state, trainer.origin)
+    assert lost == []  # so a resume is possible
