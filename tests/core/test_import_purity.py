@@ -34,6 +34,7 @@ BOUND = {
     "rows",
     "switch",
     "moments",
+    "blocks",
     "pytorch_utils",
     "jax_sharding_utils",
 }
