@@ -14,6 +14,8 @@ from pathlib import Path
 from algorithmic_efficiency.errors import DataError, StorageError, UsageError
 
 _STALE_SECONDS = 3_600
+_FOREIGN = {"lost+found", "system volume information", "cvs"}
+_FOREIGN_STARTS = (".", "@", "#", "$", "~", "__")
 
 
 @contextlib.contextmanager
@@ -54,6 +56,15 @@ def readable() -> Iterator[None]:
     except OSError as error:
         name = f"{os.fsdecode(error.filename)} " if error.filename else "A file "
         raise DataError(f"{name}cannot be read: {error.strerror or error}.") from error
+
+
+def is_foreign(name: str) -> bool:
+    """Whether a folder is hidden, or of those that systems leave behind among data.
+
+    File servers (`@eaDir`, `#recycle`), notebooks (`.ipynb_checkpoints`), archivers
+    (`__MACOSX`) and operating systems (`lost+found`, `$RECYCLE.BIN`) make them.
+    """
+    return name.startswith(_FOREIGN_STARTS) or name.strip().casefold() in _FOREIGN
 
 
 def regular(path: Path) -> os.stat_result:

@@ -201,8 +201,10 @@ def _fetch(archive: Archive, path: Path) -> None:
             start, reason = file.tell(), "it sent less than the whole file"
             try:
                 for chunk in _stream(url, start):
-                    file.write(chunk)
+                    file.write(chunk[: total - file.tell()])
                     bar.update(len(chunk))
+                    if file.tell() == total:
+                        break
             except _LostError as error:
                 reason = str(error)
             failures = 0 if file.tell() > start else failures + 1

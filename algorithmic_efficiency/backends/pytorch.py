@@ -17,6 +17,7 @@ from algorithmic_efficiency.backends.base import (
     Summary,
     import_model,
 )
+from algorithmic_efficiency.backends.compilation_caches import TorchCaches
 from algorithmic_efficiency.backends.pytorch_ops import TorchOps as TorchOps
 from algorithmic_efficiency.backends.pytorch_weights import RealWeights
 from algorithmic_efficiency.errors import StorageError
@@ -47,6 +48,7 @@ class PyTorchBackend:
         self.ops = TorchOps()
         self.device = device
         self._compile = compile_models
+        self._caches = TorchCaches()
         self._real = RealWeights()
 
     def build(self, definition: Definition) -> Any:
@@ -73,6 +75,10 @@ class PyTorchBackend:
     def tree(self, function: Any, shapes: Mapping[str, Any]) -> Any:
         """Returns {name: function(name, shape)}."""
         return {name: function(name, shape) for name, shape in shapes.items()}
+
+    def adopt(self, optimizer_state: Any) -> Any:
+        """Returns the state as it is."""
+        return optimizer_state
 
     def forward(
         self, model: Any, params: Any, batch: Any, model_state: Any, how: Pass
@@ -157,11 +163,17 @@ class PyTorchBackend:
         """Seeds PyTorch's generators on all devices."""
         torch.manual_seed((pair[0] << 31) | pair[1])
 
-    def wait(self, *trees: Any) -> None:
-        """Waits for the GPU; a CPU has finished when a call returns."""
-        del trees
+    def wait(self) -> None:
+        """Waits for all streams of all GPUs; a CPU has finished when a call returns."""
         if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
+            for number in range(torch.cuda.device_count()):
+                # Another GPU where nobody has memory is not woken up.
+                if number == self.device.index or torch.cuda.memory_reserved(number):
+                    torch.cuda.synchronize(number)
+
+    def keep_settings(self) -> None:
+        """Keeps torch.compile away from what earlier runs have compiled."""
+        self._caches.keep()
 
     def nonfinite(self, params: Any) -> str | None:
         """Returns the name of a parameter that holds NaN or inf, or None."""

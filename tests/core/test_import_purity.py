@@ -29,6 +29,8 @@ BOUND = {
     "pytorch",
     "jax_cpu",
     "jax_ops",
+    "jax_waiting",
+    "jax_pmap",
     "pytorch_ops",
     "pytorch_weights",
     "rows",

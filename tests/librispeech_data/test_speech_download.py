@@ -137,6 +137,14 @@ def test_download_with_another_sum_is_not_kept(tmp_path, server, monkeypatch, ca
     assert_complete(tmp_path / "data" / "LibriSpeech")
 
 
+def test_no_more_is_written_than_was_published(tmp_path, server, monkeypatch):
+    monkeypatch.setattr(download, "URL", server.url)
+    (row,) = (row for row in download.ARCHIVES if row.subset == "dev-clean")
+    right = server.files[row.file_name]
+    server.files[row.file_name] = right + bytes(3 << 20)
+    assert download.download(row, tmp_path).read_bytes() == right
+
+
 KILLED = """
 from pathlib import Path
 from dataset_setup import download

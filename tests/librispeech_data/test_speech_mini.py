@@ -178,6 +178,35 @@ def test_damaged_archive_is_one_sentence(tmp_path, few, damage):
     assert not list(tmp_path.glob("data/*"))
 
 
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [
+        ("../escaped.opus", 4),
+        ("/tmp/escaped.opus", 4),
+        ("test-clean/1/../../../../escaped.opus", 4),
+        ("test-clean\\..\\..\\escaped.opus", 4),
+        ("test-clean/1/1/program.py", 4),
+        ("test-clean/1/1/1-1-0000.opus\n", 4),
+        ("test-clean/1/1/1-1.trans.txt", 20_000_000),
+    ],
+)
+def test_archive_writes_nothing_else(tmp_path, name, size):
+    path = tmp_path / "corpus.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as packed:
+        packed.writestr(name, bytes(size))
+    with pytest.raises(DataError, match=f"has .* of {size:,} bytes, expected names"):
+        mini.prepare(tmp_path / "data", path)
+    assert sorted(tmp_path.rglob("*")) == [path, tmp_path / "data"]
+
+
+def test_sound_of_another_kind_is_one_sentence(tmp_path):
+    path = tmp_path / "corpus.zip"
+    with zipfile.ZipFile(path, "w") as packed:
+        packed.writestr("test-clean/1/1/1-1-0000.opus", b"no sound")
+    with pytest.raises(DataError, match=f"{path} is damaged: .*Install it anew"):
+        mini.prepare(tmp_path / "data", path)
+
+
 def test_folder_that_cannot_be_written_is_one_sentence(tmp_path, few):
     (tmp_path / "file").write_text("not a folder")
     with pytest.raises(StorageError, match="mini speech cannot be written.*--data_dir"):

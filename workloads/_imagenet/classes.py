@@ -11,12 +11,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from algorithmic_efficiency.errors import DataError
+from algorithmic_efficiency.files import is_foreign
 
 WNID = re.compile(r"n[0-9]+")  # a class of ImageNet, for example n01440764
 _NUMBER = re.compile(r"[0-9]+")
-# Folders that file servers, notebooks and operating systems leave behind.
-_FOREIGN = {"lost+found", "system volume information", "cvs"}
-_FOREIGN_STARTS = (".", "@", "#", "$", "~", "__")
 _MAX_SHOWN = 3
 
 
@@ -51,7 +49,7 @@ def classes_in(folder: Path) -> Classes:
         raise DataError(
             f"The folder {folder} cannot be read: {error.strerror}."
         ) from error
-    names = [name for name in found if not _is_foreign(name)]
+    names = [name for name in found if not is_foreign(name)]
     for pattern in (WNID, _NUMBER):
         alike = [name for name in names if pattern.fullmatch(name)]
         if alike:
@@ -130,10 +128,6 @@ def shown(names: Sequence[str]) -> str:
     more = len(names) - _MAX_SHOWN
     words = ", ".join(ascii(name) for name in names[:_MAX_SHOWN])
     return f"{words} and {more:,} more" if more > 0 else words
-
-
-def _is_foreign(name: str) -> bool:
-    return name.startswith(_FOREIGN_STARTS) or name.strip().casefold() in _FOREIGN
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

@@ -6,6 +6,7 @@ long are left out, as the benchmark does; those whose length is unknown, because
 file is damaged, stay in with 0 samples and are met when they are read.
 """
 
+import codecs
 import dataclasses
 import functools
 import json
@@ -20,13 +21,14 @@ import numpy as np
 
 from algorithmic_efficiency.data import BadExample, Examples
 from algorithmic_efficiency.errors import DataError
-from algorithmic_efficiency.files import atomic
-from workloads._librispeech.reading import Utterance, header
+from algorithmic_efficiency.files import atomic, is_foreign, read_bytes
+from workloads._librispeech.reading import NO_TRANSCRIPT, Utterance, header
 
 MAX_SAMPLES = 320_000  # 20 seconds; longer utterances are left out
 MAX_CHARACTERS = 256  # likewise, of the transcript
 FORMAT = 1
 _NAME = re.compile(r"[\w-]{1,99}")  # of an utterance; other lines are no transcripts
+_MOST_BYTES = 16 << 20  # of a chapter's transcripts, which have 20 KB
 _UNDECODABLE = "\N{REPLACEMENT CHARACTER}"  # stands for bytes that are not UTF-8
 
 
@@ -201,8 +203,8 @@ def stale(path: Path, subsets: Sequence[str]) -> str:
 def chapters(subset: Path) -> list[Path]:
     """Returns the folders `<subset>/<speaker>/<chapter>`, sorted by number."""
     try:
-        speakers = [Path(s) for s in os.scandir(subset) if s.is_dir()]
-        found = [Path(c) for s in speakers for c in os.scandir(s) if c.is_dir()]
+        speakers = [Path(s) for s in os.scandir(subset) if _is_named(s)]
+        found = [Path(c) for s in speakers for c in os.scandir(s) if _is_named(c)]
     except OSError as error:
         raise DataError(f"The folder {subset} cannot be read: {error}.") from error
     if not found:
@@ -213,6 +215,12 @@ def chapters(subset: Path) -> list[Path]:
     return sorted(found, key=lambda path: (_number(path.parent), _number(path)))
 
 
+def _is_named(entry: os.DirEntry[str]) -> bool:
+    """Whether an entry is a folder that may be a speaker's or a chapter's."""
+    named = _NAME.fullmatch(entry.name) and not is_foreign(entry.name)
+    return bool(named) and entry.is_dir()
+
+
 def _number(folder: Path) -> tuple[int, str]:
     """Sorts folders that are named by number by their number."""
     return int(folder.name) if folder.name.isdecimal() else 0, folder.name
@@ -221,7 +229,8 @@ def _number(folder: Path) -> tuple[int, str]:
 def _chapter(root: Path, folder: Path) -> Iterator[Row]:
     """Yields the utterances of a chapter by name."""
     transcripts = read_transcripts(folder)
-    sounds = {path.stem for path in folder.glob("[!.]*.flac")}  # not macOS's "._*"
+    files = folder.glob("*.flac")
+    sounds = {path.stem for path in files if _NAME.fullmatch(path.stem)}  # not "._*"
     for name in sorted(sounds | transcripts.keys()):
         path = folder / f"{name}.flac"
         transcript, size, why = transcripts.get(name, ""), 0, ""
@@ -230,7 +239,7 @@ def _chapter(root: Path, folder: Path) -> Iterator[Row]:
         except BadExample as error:
             why = error.why
         if not transcript:
-            why = why or "has no transcript beside it"
+            why = why or NO_TRANSCRIPT
         elif not legible(transcript):
             why = why or f"has bytes that are not UTF-8 in {transcripts_of(folder)}"
         yield Row(name, str(path.relative_to(root)), size, transcript, why)
@@ -244,20 +253,29 @@ def transcripts_of(folder: Path) -> Path:
 def read_transcripts(folder: Path) -> dict[str, str]:
     """Returns name -> transcript of a chapter; empty where its file is missing.
 
+    A line ends with a line feed and with nothing else; spaces of any kind within it
+    become one space. Where two lines of one name differ, there is no transcript.
+
     Raises:
       DataError: the file cannot be read.
     """
     path = transcripts_of(folder)
     try:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        data = read_bytes(path, _MOST_BYTES)
     except FileNotFoundError:
         return {}
     except OSError as error:
-        raise DataError(f"{path} cannot be read: {error}.") from error
-    pairs = (line.partition(" ")[::2] for line in lines)
-    return {
-        name: " ".join(text.split()) for name, text in pairs if _NAME.fullmatch(name)
-    }
+        raise DataError(f"{path} cannot be read: {error.strerror}.") from error
+    text = data.removeprefix(codecs.BOM_UTF8).decode("utf-8", "replace")
+    found: dict[str, str] = {}
+    for row in text.split("\n"):
+        line = row.removesuffix("\r").replace("\t", " ")
+        name, _, words = line.partition(" ")
+        if _NAME.fullmatch(name):
+            transcript = " ".join(words.split())
+            same = found.setdefault(name, transcript) == transcript
+            found[name] = transcript if same else ""
+    return found
 
 
 def legible(transcript: str) -> bool:

@@ -12,8 +12,10 @@ import hashlib
 import importlib
 import io
 import os
+import re
 import sys
 import zipfile
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,8 @@ from workloads._librispeech.reading import RATE
 
 VERSION = 1  # raise it where the unpacking changes and the archive does not
 ARCHIVE = Path(__file__).with_name("mini_corpus.zip")
+_FILE = re.compile(r"[a-z-]+/[0-9]+/[0-9]+/[0-9-]+\.(opus|trans\.txt)")
+_MOST_BYTES = 1 << 20  # of a file; the largest has 10 KB
 COUNTS = {"train": 1_500, "validation": 200, "test": 200}
 SUBSETS: layout.Subsets = {
     "train": ("train-clean",),
@@ -65,19 +69,40 @@ def _digest(archive: Path) -> str:
 
 def _fill(folder: Path, archive: Path) -> None:
     """Writes the corpus, its tokenizer and its indexes."""
+    soundfile: Any = importlib.import_module("soundfile")
+    damaged = (
+        zipfile.BadZipFile,
+        zlib.error,
+        EOFError,
+        NotImplementedError,
+        RuntimeError,  # it is encrypted
+        soundfile.LibsndfileError,
+    )
     try:
         with (
             zipfile.ZipFile(archive) as packed,
             ThreadPoolExecutor(os.cpu_count()) as pool,
         ):
-            names = packed.namelist()
+            names = _checked(packed, archive)
             for parent in {(folder / name).parent for name in names}:
-                parent.mkdir(parents=True)
+                parent.mkdir(parents=True, exist_ok=True)
             for _ in pool.map(lambda name: _write(folder, packed, name), names):
                 pass
-    except zipfile.BadZipFile as error:
+    except damaged as error:
         raise DataError(f"{archive} is damaged: {error}. Install it anew.") from error
     layout.complete(folder, SUBSETS, VOCABULARY_SIZE)
+
+
+def _checked(packed: zipfile.ZipFile, archive: Path) -> list[str]:
+    """Returns the names of the files, which lead nowhere else and are no larger."""
+    for entry in packed.infolist():
+        if not _FILE.fullmatch(entry.filename) or entry.file_size > _MOST_BYTES:
+            raise DataError(
+                f"{archive} has {ascii(entry.filename)} of {entry.file_size:,} bytes, "
+                f"expected names such as test-clean/5/1/5-1-0000.opus and at most "
+                f"{_MOST_BYTES:,} bytes. Install it anew."
+            )
+    return packed.namelist()
 
 
 def _write(folder: Path, packed: zipfile.ZipFile, name: str) -> None:

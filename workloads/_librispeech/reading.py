@@ -11,9 +11,12 @@ from numpy.typing import NDArray
 
 from algorithmic_efficiency.data import BadExample
 from algorithmic_efficiency.data.dataset import Fields
+from algorithmic_efficiency.files import regular
 from workloads._librispeech.tokenizer import Tokenizer
 
 RATE = 16_000  # samples per second, of LibriSpeech
+NO_TRANSCRIPT = "has no transcript beside it, or two that differ"
+_BITS = 16  # of a sample
 _HEADER_SIZE = 42  # bytes up to the end of STREAMINFO
 _HOUR = 3_600 * RATE  # a header that says more is damaged
 
@@ -76,7 +79,7 @@ class Element:
 
     def _tokens(self, utterance: Utterance) -> list[int]:
         if not utterance.transcript:
-            raise BadExample(utterance.path, "has no transcript beside it")
+            raise BadExample(utterance.path, NO_TRANSCRIPT)
         unknown = self.tokenizer.unknown(utterance.transcript)
         if unknown:
             raise BadExample(
@@ -155,9 +158,11 @@ def header(path: Path) -> Header:
     """Returns the header of a FLAC file, which takes a hundredth of decoding it.
 
     Raises:
-      BadExample: it is not the header of a FLAC file of 16 kHz mono, or has no sound.
+      BadExample: it is not the header of a FLAC file of 16 kHz mono in 16 bits, or has
+        no sound.
     """
     try:
+        regular(path)
         with path.open("rb") as file:
             data = file.read(_HEADER_SIZE)
     except OSError as error:
@@ -169,6 +174,8 @@ def header(path: Path) -> Header:
     if (rate, channels) != (RATE, 1):
         why = f"has {rate} Hz and {channels} channels, expected {RATE} Hz and 1"
         raise BadExample(str(path), why)
+    if (bits := (word >> 36 & 31) + 1) != _BITS:
+        raise BadExample(str(path), f"has {bits} bits a sample, expected {_BITS}")
     if not 0 < size <= _HOUR:
         raise BadExample(str(path), f"says that it has {size} samples")
     return Header(size, rate, channels, data[26:42].hex())
@@ -177,22 +184,25 @@ def header(path: Path) -> Header:
 def damage(path: Path) -> str:
     """Decodes a FLAC file and says what is wrong with it; '' where nothing is.
 
-    Every FLAC file holds the MD5 sum of the sound that went into it.
+    A FLAC file holds the MD5 sum of the sound that went into it, or zeros where its
+    encoder did not know it when it wrote the header.
     """
     try:
         told = header(path)
         sound = _decoded(str(path), told.samples)
     except BadExample as error:
         return error.why
-    if hashlib.md5(sound.tobytes()).hexdigest() != told.md5:
+    if int(told.md5, 16) and hashlib.md5(sound.tobytes()).hexdigest() != told.md5:
         return "does not have the MD5 sum that its header says"
     return ""
 
 
 def _reason(path: str, error: str) -> str:
     """Says why a file cannot be decoded, in words that help more than the library's."""
-    if not Path(path).exists():
+    try:
+        size = regular(Path(path)).st_size
+    except FileNotFoundError:
         return "is not there"
-    if Path(path).stat().st_size == 0:
-        return "is empty"
-    return f"cannot be decoded: {error}"
+    except OSError as why:
+        return f"cannot be read: {why.strerror}"
+    return f"cannot be decoded: {error}" if size else "is empty"

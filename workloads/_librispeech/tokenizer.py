@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from algorithmic_efficiency.errors import DataError
-from algorithmic_efficiency.files import atomic
+from algorithmic_efficiency.files import atomic, read_bytes
 
 MAX_CHARACTERS = 10_000_000  # of transcripts, that a tokenizer is trained on
+_MOST_BYTES = 64 << 20  # of a model; one of 1,024 pieces has 250 KB
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +65,7 @@ class Tokenizer:
     def _processor(self) -> Any:
         sentencepiece: Any = importlib.import_module("sentencepiece")
         try:
-            data = self.path.read_bytes()
+            data = read_bytes(self.path, _MOST_BYTES)
             if not data:
                 raise DataError(f"The tokenizer {self.path} is empty.")
             processor = sentencepiece.SentencePieceProcessor(model_proto=data)
