@@ -105,7 +105,7 @@ class JaxBackend:
         self, model: Any, params: Any, model_state: Any, batches: Iterable[Any]
     ) -> Any:
         """Returns a new state with exact running statistics over the batches."""
-        state = dict(model_state)
+        state = flax.core.unfreeze(model_state)
         if "batch_stats" not in state:
             return model_state
 

@@ -66,9 +66,9 @@ MUTATIONS = [
     ("counter moved by nothing", "jax", "count.value + (n > 0)", "count.value + 1"),
     (
         "restore skipped",
-        "switch",
-        "                _set(layer, flag, value)",
-        "                pass",
+        "blocks",
+        "            _put(attributes, name, value)\n        for",
+        "            pass\n        for",
     ),
     ("epsilon doubled", "pytorch", "self.eps)", "2 * self.eps)"),
     ("epsilon doubled", "jax", "v + self.epsilon", "v + 2 * self.epsilon"),

@@ -36,6 +36,7 @@ BOUND = {
     "rows",
     "switch",
     "moments",
+    "blocks",
     "pytorch_utils",
     "jax_sharding_utils",
 }

@@ -15,6 +15,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from algorithmic_efficiency.nn.batch_norm.blocks import Block
 from algorithmic_efficiency.nn.batch_norm.pytorch import BatchNorm
 from algorithmic_efficiency.nn.batch_norm.switch import batch_norm_mode, running_layers
 
@@ -53,17 +54,10 @@ def accumulate(module: nn.Module) -> Iterator[None]:
     part of the model's state.
     """
     layers = [layer for layer in running_layers(module) if isinstance(layer, BatchNorm)]
-    outer = [layer.accumulating for layer in layers]
     with _collecting(
-        layers, lambda layer: layer.training and layer.update_statistics
+        layers, lambda layer: layer.training and layer.update_statistics, True
     ) as collected:
-        try:
-            for layer in layers:
-                layer.accumulating = True
-            yield
-        finally:
-            for layer, accumulating in zip(layers, outer, strict=True):
-                layer.accumulating = accumulating
+        yield
     for layer, moments in collected.items():
         layer.update(moments.mean, _unbiased(moments), moments.count)
 
@@ -121,11 +115,16 @@ def average_statistics(module: nn.Module) -> None:
 
 @contextlib.contextmanager
 def _collecting(
-    layers: Iterable[Any], wanted: Callable[[Any], bool]
+    layers: Iterable[Any], wanted: Callable[[Any], bool], accumulating: bool = False
 ) -> Iterator[dict[Any, Moments]]:
     """Yields the moments of the inputs of each layer's wanted forwards in the block.
 
     After the block they are those of all processes.
+
+    Args:
+      layers: with running statistics.
+      wanted: says whether a forward of a layer counts.
+      accumulating: whether our layers leave their buffers alone in the block.
     """
     collected = {layer: _empty(layer) for layer in layers}
 
@@ -135,8 +134,13 @@ def _collecting(
 
     with contextlib.ExitStack() as stack:
         for layer in collected:
+            block = Block(layer, ("accumulating",) if accumulating else ())
+            stack.callback(block.end, layer)
             hook = layer.register_forward_pre_hook(collect, with_kwargs=True)
             stack.callback(hook.remove)
+            block.hooks.append(hook.id)
+            if accumulating:
+                layer.accumulating = True
         stack.enter_context(torch.compiler.set_stance("force_eager"))
         yield collected
     for layer, moments in collected.items():

@@ -24,7 +24,7 @@ from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.parameter import is_lazy
 
-_MISSING: Any = object()
+from algorithmic_efficiency.nn.batch_norm.blocks import Block
 
 
 @contextlib.contextmanager
@@ -33,29 +33,28 @@ def batch_norm_mode(
 ) -> Iterator[None]:
     """Sets every layer with running statistics for one block and restores it exactly.
 
-    Blocks nest and survive exceptions: what to restore lives on the Python stack.
+    Blocks nest, survive exceptions and may end in another order than that of their
+    beginnings; a copy of the module that is made in a block is not frozen by it (see
+    `blocks`).
 
     Args:
       module: any module, wrapped by DDP or torch.compile or not.
       update: whether running statistics move when batch statistics are used.
       use_running_average: the normaliser; None takes it from each layer's `training`.
     """
-    layers = list(running_layers(module))
-    saved = [
-        [layer.__dict__.get(flag, _MISSING) for flag in _FLAGS] for layer in layers
-    ]
+    blocks = [(layer, Block(layer, _FLAGS)) for layer in running_layers(module)]
     switch = thaw if update else freeze
     try:
-        for layer in layers:
+        for layer, block in blocks:
             switch(layer)
             if use_running_average is not None:
                 layer.__dict__["training"] = not use_running_average
-        with _buffers_apart(layers):
-            yield
+            if not layer.training and torch.is_grad_enabled():
+                _keep_buffers_apart(layer, block)
+        yield
     finally:
-        for layer, values in zip(layers, saved, strict=True):
-            for flag, value in zip(_FLAGS, values, strict=True):
-                _set(layer, flag, value)
+        for layer, block in blocks:
+            block.end(layer)
 
 
 def running_layers(module: nn.Module) -> Iterator[nn.Module]:
@@ -130,34 +129,14 @@ _SHADOWS = {
 _FLAGS = ("training", "update_statistics", "track_running_stats", "_frozen", *_SHADOWS)
 
 
-def _set(layer: nn.Module, flag: str, value: Any) -> None:
-    if value is _MISSING:
-        layer.__dict__.pop(flag, None)
-    else:
-        layer.__dict__[flag] = value
-
-
-@contextlib.contextmanager
-def _buffers_apart(layers: list[nn.Module]) -> Iterator[None]:
-    """Lends torch's layers copies of the statistics that a later backward will read.
+def _keep_buffers_apart(layer: nn.Module, block: Block) -> None:
+    """Lends a layer of torch's copies of the statistics that a later backward reads.
 
     torch's kernel keeps the running statistics that it normalised with for backward,
     yet does not notice when a later update overwrites them: the gradient would be
     silently wrong. Only a running normaliser with gradients is concerned.
     """
-    lent = []
-    if torch.is_grad_enabled():
-        for layer in layers:
-            if isinstance(layer, _NormBase) and not layer.training:
-                lent += [
-                    (layer._buffers, name, buffer)
-                    for name, buffer in layer._buffers.items()
-                    if buffer is not None and not is_lazy(buffer)
-                ]
-    try:
-        for buffers, name, buffer in lent:
-            buffers[name] = buffer.clone()
-        yield
-    finally:
-        for buffers, name, buffer in lent:
-            buffers[name] = buffer
+    if isinstance(layer, _NormBase):
+        for name, buffer in layer._buffers.items():
+            if buffer is not None and not is_lazy(buffer):
+                block.lend(layer, name, buffer.clone())
