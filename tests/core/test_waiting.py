@@ -33,9 +33,6 @@ class Device:
     def keep_settings(self):
         pass
 
-    def adopt(self, state):
-        return state
-
     def seed_globals(self, pair):
         pass
 
