@@ -69,14 +69,16 @@ def open_whole(name: str, folders: Folders, split: str) -> Dataset:
     return Splits(registry.get(name), folders).open(split)
 
 
-def small(name: str, backend: base.Backend, folders: Folders) -> Workload:
-    """Returns a workload whose evaluations look at a few examples of each split."""
+def small(name: str, backend: base.Backend, folders: Folders, **model: Any) -> Workload:
+    """Returns a workload whose evaluations look at a few examples of each split.
+
+    `model` are arguments of the model in place of its own.
+    """
     whole = registry.get(name)
-    counts = {
-        f"num_{split}_examples": FEW
-        for split in ("eval_train", "validation", "test")
-        if getattr(whole, f"num_{split}_examples") is not None
-    }
+    counts: dict[str, Any] = {"model": {**whole.model, **model}}
+    for split in ("eval_train", "validation", "test"):
+        if getattr(whole, f"num_{split}_examples") is not None:
+            counts[f"num_{split}_examples"] = FEW
     cut = dataclasses.replace(whole, eval_batch_size=FEW, **counts)
     workload = Workload(cut, backend, folders)
     workload._splits = FewOfEach(cut, folders)
@@ -133,5 +135,7 @@ def test_a_public_style_runs(path: Path, name: str, folders: Folders) -> None:
     assert {n: v.shape for n, v in end.items()} == {
         n: v.shape for n, v in start.items()
     }
+    counters = {int(v) for n, v in end.items() if n.endswith("num_batches_tracked")}
+    assert counters in ({STEPS}, set())  # frozen passes are not counted
     moved = [n for n in end if not np.array_equal(end[n], start[n])]
     assert len(moved) > len(end) / 2
