@@ -34,7 +34,7 @@ def refuse_mixtures(trials: Sequence[Trial]) -> list[str]:
     )
     for what, value in kinds:
         if difference := _difference(what, [(t, value(t)) for t in trials]):
-            raise UsageError(difference + REMEDY)
+            raise UsageError(difference + _damage(trials) + REMEDY)
     notes = []
     for record in ("versions", "hardware"):
         records = [(t, t.run[record]) for t in trials if _is_record(t.run.get(record))]
@@ -211,6 +211,15 @@ def _difference(what: str, values: list[tuple[Trial, Any]]) -> str:
         return ""
     (a, left), (b, right), *_ = first.items()
     return f"The runs differ in {what}: {left.path} has {a} and {right.path} has {b}. "
+
+
+def _damage(trials: Sequence[Trial]) -> str:
+    """Return what is wrong with the first damaged run record, '' if none is."""
+    for trial in trials:
+        for note in trial.notes:
+            if note.startswith("run.json"):
+                return f"(In {trial.path}, {note}.) "
+    return ""
 
 
 def _is_record(value: Any) -> bool:

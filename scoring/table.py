@@ -160,7 +160,8 @@ def longest_runs(
     for trial in trials:
         values = trial.steps if clock == "steps" else trial.seconds
         longest = most.get(trial.workload, 0.0)
-        most[trial.workload] = float(values.max(initial=longest))
+        known = values[np.isfinite(values)]
+        most[trial.workload] = float(known.max(initial=longest))
     return np.array([most[name] for name in workloads])
 
 

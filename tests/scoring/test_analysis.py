@@ -141,7 +141,7 @@ def ending(values: list[float]) -> Trial:
         (ending([0.55, 0.58, 0.58, 0.59, 0.6, 0.6, 0.6, 0.6, 0.6]), "plateau"),
         (ending([0.7, 0.69, 0.68, 0.67, 0.66, 0.65]), "plateau"),
         (ending([0.7981, 0.7986, 0.7988, 0.7991, 0.7994, 0.7997]), "too slow"),
-        (curve([0.1, 0.6, 0.602], status="missed"), "plateau"),
+        (curve([0.1, 0.6, 0.6, 0.602], status="missed"), "plateau"),
         (curve([0.1, 0.6, 0.65], status="missed"), "too slow"),
         (
             curve([0.1, 0.3, 0.5], [10, 20, 30], stop_reason="budget_exhausted"),
