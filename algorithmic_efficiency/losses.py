@@ -102,7 +102,8 @@ def sigmoid_cross_entropy(
 def ctc(ops: Ops, targets: Any, outputs: Any, label_smoothing: Any) -> Any:
     """Returns the CTC loss of each example (Graves et al., 2006), [B].
 
-    It is 0 for a transcript that does not fit its audio; see `fits`.
+    It is 0 for a transcript that does not fit its audio; see `fits`. It is never
+    negative, as rounding would make it where a transcript is all but certain.
 
     Args:
       ops: the backend's tensor functions.
@@ -116,7 +117,8 @@ def ctc(ops: Ops, targets: Any, outputs: Any, label_smoothing: Any) -> Any:
     # No label is the one transcript that always fits: nothing infinite comes up, whose
     # gradient would be 0 * inf.
     label_paddings = 1.0 - ops.select(fit[:, None], 1.0 - label_paddings)
-    return ops.select(fit, ops.ctc(logits, paddings, labels, label_paddings))
+    loss = ops.ctc(logits, paddings, labels, label_paddings)
+    return ops.select(fit & ~(loss < 0), loss)  # NaN is not < 0: it stays
 
 
 def fits(targets: Any, outputs: Any) -> Any:

@@ -1,4 +1,4 @@
-"""PyTorch: one device, images in channels_last memory."""
+"""PyTorch: one device, images in channels_last memory, parameters contiguous."""
 
 import contextlib
 import errno
@@ -23,7 +23,7 @@ from algorithmic_efficiency.backends.pytorch_weights import RealWeights
 from algorithmic_efficiency.errors import StorageError
 from algorithmic_efficiency.nn.batch_norm.moments import recalibrate
 from algorithmic_efficiency.nn.batch_norm.pytorch import batch_norm_mode
-from algorithmic_efficiency.spec import Definition, Field
+from algorithmic_efficiency.spec import Definition
 
 
 def make(*, compile_models: bool | None = None) -> "PyTorchBackend":
@@ -70,8 +70,6 @@ class PyTorchBackend:
             for name, parameter in module.named_parameters():
                 parameter.copy_(torch.from_numpy(values[name]))
         module.to(self.device)
-        if _has_images(definition.fields):
-            module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return torch.compile(module) if self._compile else module, None
 
     def tree(self, function: Any, shapes: Mapping[str, Any]) -> Any:
@@ -247,10 +245,6 @@ class PyTorchBackend:
             "devices": [name],
             "threads": torch.get_num_threads(),
         }
-
-
-def _has_images(fields: Mapping[str, Any]) -> bool:
-    return any(isinstance(f, Field) and f.layout == "HWC" for f in fields.values())
 
 
 def _to_numpy(tree: Any) -> Any:

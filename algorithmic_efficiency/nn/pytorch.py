@@ -6,6 +6,7 @@ Parameters start at zero: their values are drawn once for both frameworks, from
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -21,9 +22,11 @@ LAYER_NORM_EPSILON = 1e-6
 
 
 class Conv(nn.Conv2d):
-    """A square 2-D convolution without bias, weights zero and channels last.
+    """A square 2-D convolution without bias that starts at zero.
 
-    The input is padded by (size - 1) / 2 on every side, whatever the stride.
+    The input is padded by (size - 1) / 2 on every side, whatever the stride. Channels
+    come last in memory where they do in the input; weights and their gradients are
+    contiguous whatever the input is.
     """
 
     def __init__(
@@ -32,11 +35,40 @@ class Conv(nn.Conv2d):
         super().__init__(
             in_channels, out_channels, size, stride, padding=size // 2, bias=False
         )
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def reset_parameters(self) -> None:
         """Fills the weights with zeros instead of drawing them."""
         nn.init.zeros_(self.weight)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Returns [B, F, ceil(H / stride), ceil(W / stride)] of x [B, C, H, W]."""
+        weight = with_plain_gradient(self.weight)
+        return F.conv2d(x, weight, None, self.stride, self.padding)
+
+
+def with_plain_gradient(weight: torch.Tensor) -> torch.Tensor:
+    """Returns a parameter for an operation whose gradient may have any layout.
+
+    The parameter's own gradient is contiguous then, so that `grad.view(-1)` works.
+    """
+    result: torch.Tensor = _PlainGradient.apply(weight)  # type: ignore[no-untyped-call]
+    return result
+
+
+class _PlainGradient(torch.autograd.Function):
+    """The identity, and the identity's gradient in contiguous memory."""
+
+    @staticmethod
+    def forward(weight: torch.Tensor) -> torch.Tensor:
+        return weight.view_as(weight)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        """Saves nothing: the gradient does not depend on the values."""
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> Any:
+        return gradients[0].contiguous()
 
 
 class Dense(nn.Linear):

@@ -242,3 +242,49 @@ def test_gradients_of_long_utterances_agree():
         got = gradient(targets, outputs, None)
         # Both add up 400 frames in float32 logarithms; measured 8e-4 and 4e-4.
         assert np.linalg.norm(got - exact) < 2e-3 * np.linalg.norm(exact)
+
+
+def confident(frames, text, certainty):
+    """Returns a batch of one example whose logits spell the text, then blanks."""
+    logits = np.zeros((1, frames, V), np.float32)
+    for frame in range(frames):
+        at, within = divmod(frame, 2)
+        label = text[at] if at < len(text) and within == 0 else 0
+        logits[0, frame, label] = certainty
+    labels = np.array([text], np.float32)
+    return (labels, np.zeros_like(labels)), (logits, np.zeros((1, frames), np.float32))
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_the_loss_is_never_negative(library):
+    ops, tensor, _ = LIBRARIES[library]
+    for frames, text in ((2, [1]), (60, [1, 2, 3] * 10)):
+        cases = [confident(frames, text, certainty) for certainty in (14, 17, 20, 30)]
+        case = jax.tree.map(lambda *rows: np.vstack(rows), *cases)
+        targets, outputs = jax.tree.map(tensor, case)
+        loss = masked_loss(LossType.CTC_LOSS, ops, targets, outputs)["per_example"]
+        assert (np.asarray(loss) >= 0).all()
+        true = masked_loss(LossType.CTC_LOSS, NumpyOps(), *case)["per_example"]
+        np.testing.assert_allclose(np.asarray(loss), true, rtol=0.05, atol=2e-5)
+
+
+@GRADIENTS
+def test_rounding_below_0_does_not_touch_other_gradients(gradient):
+    targets, (logits, paddings) = confident(2, [1], 17.0)
+    twice = (np.vstack([logits, logits / 17.0]), np.vstack([paddings, paddings]))
+    targets = tuple(np.vstack([each, each]) for each in targets)
+    both = gradient(targets, twice, None)
+    assert np.isfinite(both).all()
+    assert np.abs(both[0]).max() < 1e-6 < np.abs(both[1]).max()
+    targets, twice = (tuple(x[1:] for x in each) for each in (targets, twice))
+    alone = gradient(targets, twice, None)
+    np.testing.assert_allclose(both[1], alone[0], rtol=1e-6)
+
+
+@pytest.mark.parametrize("library", ["pytorch", "jax"])
+def test_a_loss_that_is_nan_stays_so(library):
+    ops, tensor, _ = LIBRARIES[library]
+    targets, (logits, paddings) = confident(4, [1], 3.0)
+    logits[0, 1] = np.nan
+    case = jax.tree.map(tensor, (targets, (logits, paddings)))
+    assert np.isnan(float(masked_loss(LossType.CTC_LOSS, ops, *case)["summed"]))

@@ -179,7 +179,7 @@ def test_pytorch_keeps_channels_last_throughout():
 
     def record(module, inputs, output):
         channels_last = output.is_contiguous(memory_format=torch.channels_last)
-        formats.append(channels_last and module.weight.stride(1) == 1)
+        formats.append(channels_last and module.weight.is_contiguous())
 
     for module in model.modules():
         if isinstance(module, torch.nn.Conv2d):

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from algorithmic_efficiency.nn.batch_norm.pytorch import BatchNorm
-from algorithmic_efficiency.nn.pytorch import ACTIVATIONS, Dense
+from algorithmic_efficiency.nn.pytorch import ACTIVATIONS, Dense, with_plain_gradient
 from workloads._librispeech import features as constants
 
 Inputs = tuple[Tensor, Tensor]  # audio [B, S] in units of 16 bits, paddings [B, S]
@@ -109,7 +109,6 @@ class StridedConv(nn.Conv2d):
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__(in_channels, out_channels, 3, 2)
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def reset_parameters(self) -> None:
         """Fills weights and bias with zeros instead of drawing them."""
@@ -140,7 +139,8 @@ class Subsample(nn.Module):
         valid = valid[:, : features.shape[1] - 1 : 2]
         x = self._first(features, valid)
         valid = valid[:, ::2]
-        x = strided_conv(x.permute(0, 3, 1, 2), self.conv2.weight).permute(0, 2, 3, 1)
+        weight = with_plain_gradient(self.conv2.weight)
+        x = strided_conv(x.permute(0, 3, 1, 2), weight).permute(0, 2, 3, 1)
         x = self.act(x + self.conv2.bias) * valid[:, :, None, None]
         return self.linear(x.flatten(2)), valid
 
@@ -161,7 +161,8 @@ class Subsample(nn.Module):
         inside[:, :, -right:] = False
         windows = F.pad(windows, (0, 1), value=1.0) * inside[..., None]
         # [10, channels], so that its gradient is a product that reads by rows.
-        kernel = torch.cat([self.conv1.weight.flatten(1).T, self.conv1.bias[None]])
+        weight = with_plain_gradient(self.conv1.weight)
+        kernel = torch.cat([weight.flatten(1).T, self.conv1.bias[None]])
         return self.act(windows @ kernel)
 
 
