@@ -8,7 +8,6 @@ put there is run, and so is every new workload.
 import dataclasses
 import functools
 import math
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,17 +30,6 @@ SUBMISSIONS = sorted(
 )
 FEW = 4
 STEPS = 2
-
-
-@pytest.fixture(autouse=True)
-def quick_compilation() -> Iterator[None]:
-    """Lets XLA optimise little: each step runs twice, and compiling is the work."""
-    import jax  # noqa: PLC0415 - the other framework's tests need none
-
-    before = jax.config.read("jax_disable_most_optimizations")
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", before)
 
 
 def base_minis() -> list[str]:
