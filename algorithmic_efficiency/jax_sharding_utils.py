@@ -48,3 +48,6 @@ def display_shard_info(x: jax.Array) -> None:
     logging.info("shape: %s, sharding: %s", x.shape, x.sharding)
     for shard in x.addressable_shards:
         logging.info("%s: %s, %s", shard.device, shard.index, shard.data.shape)
+
+
+get_batch_sharding = get_batch_dim_sharding  # its older public name

@@ -1,4 +1,4 @@
-"""Names that JAX and optax removed since the public benchmark's first version.
+"""Names that JAX, optax and chex removed since the public benchmark's first version.
 
 Public submissions were written for JAX 0.4.10 and say `jax.tree_map`. Where such a name
 has a successor that does the same, it is offered again, once, when a submission first
@@ -17,8 +17,22 @@ from types import ModuleType
 from typing import Any
 
 _TREE = ("flatten", "leaves", "map", "structure", "transpose", "unflatten", "all")
+_CLIPPING = (
+    *("adaptive_grad_clip", "clip", "clip_by_block_rms", "clip_by_global_norm"),
+    *("per_example_global_norm_clip",),
+)
+_LOSSES = (
+    *("cosine_similarity", "ctc_loss", "hinge_loss", "huber_loss", "kl_divergence"),
+    *("l2_loss", "log_cosh", "sigmoid_binary_cross_entropy", "smooth_labels"),
+    *("softmax_cross_entropy", "softmax_cross_entropy_with_integer_labels"),
+    *("squared_error",),
+)
 # Module -> its former names -> where each is now. A module that is gone is made anew.
 MOVED: Mapping[str, Mapping[str, str]] = {
+    "chex": {
+        f"assert_tree_all_{what}": f"chex.assert_trees_all_{what}"
+        for what in ("close", "equal_shapes", "equal_structs")
+    },
     "jax": {
         **{f"tree_{name}": f"jax.tree_util.tree_{name}" for name in _TREE},
         "tree_reduce": "jax.tree_util.tree_reduce",
@@ -99,14 +113,8 @@ MOVED: Mapping[str, Mapping[str, str]] = {
         "safe_int32_increment": "optax.safe_increment",
         "update_moment": "optax.tree_utils.tree_update_moment",
     },
-    "optax._src.clipping": {
-        name: f"optax.{name}"
-        for name in ("adaptive_grad_clip", "clip", "clip_by_global_norm")
-    },
-    "optax._src.loss": {
-        name: f"optax.losses.{name}"
-        for name in ("sigmoid_binary_cross_entropy", "softmax_cross_entropy")
-    },
+    "optax._src.clipping": {name: f"optax.{name}" for name in _CLIPPING},
+    "optax._src.loss": {name: f"optax.losses.{name}" for name in _LOSSES},
     "optax._src.numerics": {"safe_int32_increment": "optax.safe_increment"},
     "optax._src.transform": {
         "bias_correction": "optax.tree_utils.tree_bias_correction",
@@ -122,6 +130,7 @@ MOVED: Mapping[str, Mapping[str, str]] = {
         "global_norm": "optax.tree.norm",
     },
 }
+_PACKAGES = {module.partition(".")[0] for module in MOVED}
 
 
 def offer(name: str) -> None:
@@ -130,7 +139,7 @@ def offer(name: str) -> None:
     What has no successor in the installed version, or still exists, is left alone.
     """
     package = name.partition(".")[0]
-    if package in ("jax", "optax"):
+    if package in _PACKAGES:
         _offer(package)
 
 

@@ -134,7 +134,7 @@ class Tree:
 
 def folder_of(importer: Path, level: int) -> Path:
     """Returns the folder that so many dots mean in a file."""
-    return importer.parents[level - 1]
+    return importer.parents[min(level, len(importer.parents)) - 1]
 
 
 def find(root: Path, parts: Sequence[str], items: Sequence[str] = ()) -> Path | None:

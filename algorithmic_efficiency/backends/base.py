@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from algorithmic_efficiency import sources
+from algorithmic_efficiency import random_utils, sources
 from algorithmic_efficiency.backends import tuning_cpu
 from algorithmic_efficiency.errors import UsageError
 from algorithmic_efficiency.losses import Ops
@@ -164,6 +164,7 @@ def make(framework: str, *, submission: Path | None = None, **options: Any) -> B
             f"is not installed. Install it with: pip install '.[{framework}]'."
         )
     tuning_cpu.keep_freed_memory()
+    random_utils.use(framework)
     style = sources.style_of(submission) if submission and framework == "jax" else ""
     name = "jax_pmap" if style == "pmap" else framework
     module = importlib.import_module(f"algorithmic_efficiency.backends.{name}")

@@ -72,8 +72,12 @@ class JaxBackend:
         )
 
     def adopt(self, optimizer_state: Any) -> Any:
-        """Returns the state as it is."""
-        return optimizer_state
+        """Returns the state with arrays that are on no mesh yet on all devices.
+
+        That is where the first step leaves them. The type of an array tells its mesh by
+        now, so the second step would be compiled anew.
+        """
+        return jax.tree.map(_on_mesh, optimizer_state)
 
     def forward(
         self, model: Any, params: Any, batch: Any, model_state: Any, how: Pass
@@ -233,3 +237,8 @@ def _moments(model: Any, variables: Any, batch: Any) -> Any:
 @jax.jit
 def _nonfinite_leaves(params: Any) -> Any:
     return jax.tree.map(lambda x: ~jnp.isfinite(x).all(), params)
+
+
+def _on_mesh(leaf: Any) -> Any:
+    free = isinstance(leaf, jax.Array) and not leaf.committed
+    return jax_sharding_utils.replicate(leaf) if free else leaf

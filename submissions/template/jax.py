@@ -7,7 +7,7 @@ Copy this file, change `train_step`, and run it with
 
 It has no hyperparameters. With `--tuning_search_space`, or a file
 `default_hyperparameters.json` beside it, they are in `hyperparameters`. What else there
-is, `submissions/examples/whole_api` shows.
+is, `submissions/examples/whole_api` shows and docs/submissions.md says.
 
 Only the four functions that are not called from here are needed. The clock runs in
 `update_params` and `data_selection`; `init_optimizer_state` is free.

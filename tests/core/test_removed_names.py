@@ -19,6 +19,13 @@ def test_every_name_can_be_imported_by_a_submission(make_submission, module, nam
     assert got is not None
 
 
+def test_the_page_on_submissions_lists_them_all():
+    page = (registry.ROOT / "docs" / "submissions.md").read_text()
+    for module, names in removed_names.MOVED.items():
+        row = next(x for x in page.splitlines() if x.startswith(f"| `{module}` |"))
+        assert all(f"`{name}`" in row for name in names)
+
+
 def test_they_are_there_while_it_is_loaded_and_when_it_is_called(make_submission):
     source = f"""
 import jax

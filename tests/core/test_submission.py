@@ -4,7 +4,7 @@ import sys
 import pytest
 from submission_source import GOOD, PREPARE
 
-from algorithmic_efficiency import spec, submission
+from algorithmic_efficiency import jax_sharding_utils, spec, submission
 from algorithmic_efficiency.errors import SubmissionError
 
 # Loading.
@@ -68,6 +68,7 @@ from {package}.pytorch_utils import pytorch_setup
 
 USE_DDP, RANK, DEVICE, N_GPUS = pytorch_setup()
 SHARDING = jax_sharding_utils.get_replicate_sharding()
+OLDER = jax_sharding_utils.get_batch_sharding(SHARDING.mesh)
 DONE = spec.TrainingCompleteError
 {GOOD}
 """
@@ -75,6 +76,7 @@ DONE = spec.TrainingCompleteError
     module = loaded.update_params.__globals__
     assert module["USE_DDP"] is False and module["RANK"] == 0
     assert module["SHARDING"].is_fully_replicated
+    assert module["OLDER"] == jax_sharding_utils.get_batch_dim_sharding()
     assert module["DONE"] is spec.TrainingCompleteError
     assert issubclass(spec.TrainingCompleteError, Exception)
 

@@ -195,6 +195,7 @@ def test_classes_of_own_modules_can_be_pickled_and_inspected(make_submission):
         ),
         ("from .helper import RATE", ["'.helper'", "helper.py", "{folder}"]),
         ("from ..helper import RATE", ["helper.py", "{team}"]),
+        (f"from {'.' * 40}helper import RATE", ["__init__.py in /."]),
         ("from .optim.soap import RATE", ["optim/soap.py", "{folder}"]),
         ("import not_there.at_all", ["not_there/at_all.py"]),
         ("from jax.no_such import x", ["No module named 'jax.no_such'"]),

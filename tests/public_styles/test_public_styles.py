@@ -7,9 +7,7 @@ put there is run, and so is every new workload.
 
 import dataclasses
 import functools
-import importlib
 import math
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +18,11 @@ from algorithmic_efficiency import registry, submission
 from algorithmic_efficiency import state as states
 from algorithmic_efficiency.backends import base
 from algorithmic_efficiency.data import Dataset, Folders, Subset
+from algorithmic_efficiency.data.splits import Splits
 from algorithmic_efficiency.runner import tuning
 from algorithmic_efficiency.runner.clock import Clock
 from algorithmic_efficiency.runner.trainer import Trainer
 from algorithmic_efficiency.runner.trial import Progress, Rules, run_trial
-from algorithmic_efficiency.spec import Definition
 from algorithmic_efficiency.workload import Workload
 
 STYLES = Path(__file__).parent / "styles"
@@ -33,17 +31,6 @@ SUBMISSIONS = sorted(
 )
 FEW = 4
 STEPS = 2
-
-
-@pytest.fixture(autouse=True)
-def quick_compilation() -> Iterator[None]:
-    """Lets XLA optimise little: each step runs twice, and compiling is the work."""
-    import jax  # noqa: PLC0415 - the other framework's tests need none
-
-    before = jax.config.read("jax_disable_most_optimizations")
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", before)
 
 
 def base_minis() -> list[str]:
@@ -55,21 +42,11 @@ def base_minis() -> list[str]:
     return list(first.values())
 
 
-class Small(Workload):
-    """A mini workload whose evaluations look at a few examples of each split."""
+class FewOfEach(Splits):
+    """Splits of a few examples, but for training."""
 
-    def __init__(self, name: str, backend: base.Backend, folders: Folders) -> None:
-        self.whole = registry.get(name)
-        sizes = {
-            f"num_{split}_examples": FEW
-            for split in ("eval_train", "validation", "test")
-            if getattr(self.whole, f"num_{split}_examples") is not None
-        }
-        cut = dataclasses.replace(self.whole, eval_batch_size=FEW, **sizes)
-        super().__init__(cut, backend, folders)
-
-    def _open(self, folders: Folders, split: str) -> Dataset:
-        opened = open_whole(self.whole.name, folders, split)
+    def open(self, split: str, folders: Folders | None = None) -> Dataset:
+        opened = open_whole(self.definition.name, folders or self.folders, split)
         if split == "train":
             return opened
         few = Subset(opened.examples, FEW, seed=1)
@@ -78,10 +55,23 @@ class Small(Workload):
 
 @functools.cache
 def open_whole(name: str, folders: Folders, split: str) -> Dataset:
-    definition: Definition = registry.get(name)
-    return importlib.import_module(definition.data).open_split(
-        definition, folders, split
-    )
+    return Splits(registry.get(name), folders).open(split)
+
+
+def small(name: str, backend: base.Backend, folders: Folders, **model: Any) -> Workload:
+    """Returns a workload whose evaluations look at a few examples of each split.
+
+    `model` are arguments of the model in place of its own.
+    """
+    whole = registry.get(name)
+    counts: dict[str, Any] = {"model": {**whole.model, **model}}
+    for split in ("eval_train", "validation", "test"):
+        if getattr(whole, f"num_{split}_examples") is not None:
+            counts[f"num_{split}_examples"] = FEW
+    cut = dataclasses.replace(whole, eval_batch_size=FEW, **counts)
+    workload = Workload(cut, backend, folders)
+    workload._splits = FewOfEach(cut, folders)
+    return workload
 
 
 def trained(path: Path, name: str, folders: Folders) -> tuple[Trainer, Progress, Any]:
@@ -93,7 +83,7 @@ def trained(path: Path, name: str, folders: Folders) -> tuple[Trainer, Progress,
     loaded = submission.load(path)
     point = loaded.update_params.__globals__["HPARAMS"]
     hyperparameters = tuning.namedtuple(point) if point else None
-    workload = Small(name, backend, folders)
+    workload = small(name, backend, folders)
     trainer = Trainer(workload, loaded, backend, hyperparameters, seed=1)
     start = canonical(trainer)
     trainer.open_data(0)
@@ -134,6 +124,8 @@ def test_a_public_style_runs(path: Path, name: str, folders: Folders) -> None:
     assert {n: v.shape for n, v in end.items()} == {
         n: v.shape for n, v in start.items()
     }
+    counters = {int(v) for n, v in end.items() if n.endswith("num_batches_tracked")}
+    assert counters in ({STEPS}, set())  # frozen passes are not counted
     moved = [n for n in end if not np.array_equal(end[n], start[n])]
     assert len(moved) > len(end) / 2
     _, _, lost = states.encode(trainer.state, trainer.origin)
