@@ -55,6 +55,7 @@ class Backend(Protocol):
 
     name: str
     ops: Ops
+    compiles: bool  # before a step or an evaluation is run for the first time
 
     @property
     def device_count(self) -> int:

@@ -37,6 +37,7 @@ class JaxBackend:
     """See `backends.base.Backend`."""
 
     name = "jax"
+    compiles = True
 
     def __init__(self) -> None:
         self.ops = JaxOps()

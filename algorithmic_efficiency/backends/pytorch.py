@@ -47,7 +47,7 @@ class PyTorchBackend:
     def __init__(self, device: torch.device, compile_models: bool) -> None:
         self.ops = TorchOps()
         self.device = device
-        self._compile = compile_models
+        self.compiles = compile_models
         self._caches = TorchCaches()
         self._real = RealWeights()
 
@@ -72,7 +72,7 @@ class PyTorchBackend:
         module.to(self.device)
         if _has_images(definition.fields):
             module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        return torch.compile(module) if self._compile else module, None
+        return torch.compile(module) if self.compiles else module, None
 
     def tree(self, function: Any, shapes: Mapping[str, Any]) -> Any:
         """Returns {name: function(name, shape)}."""

@@ -21,7 +21,7 @@ from algorithmic_efficiency.runner.description import (
     surroundings,
 )
 from algorithmic_efficiency.runner.folder import empty, locked
-from algorithmic_efficiency.runner.progress import ProgressLine
+from algorithmic_efficiency.runner.progress import ProgressLine, why_missed
 from algorithmic_efficiency.runner.recorder import Recorder
 from algorithmic_efficiency.runner.trainer import Trainer
 from algorithmic_efficiency.runner.trial import Progress, Rules, run_trial
@@ -41,6 +41,7 @@ def rules_of(config: RunConfig, definition: Definition) -> Rules:
         eval_period_seconds=definition.eval_period_time_sec,
         max_global_steps=config.max_global_steps,
         skip_evals=config.skip_evals,
+        period_grows=registry.is_mini(definition.name),
     )
 
 
@@ -274,6 +275,9 @@ class Session:
             f"{end} after {progress.step} steps. Wall {clock.total:.1f} s = {phases}. "
             f"Peak memory {peak:.2f} GiB."
         )
+        if status_of(progress) != "target_reached":
+            seconds = clock.submission
+            line.say(why_missed(progress, seconds, self.rules, self.definition))
         line.say(f"Records: {self.folder}")
 
 
