@@ -119,9 +119,13 @@ def drawn(columns):
         line.evaluated(progress, clock)
         line.show(progress, clock, {"loss": 12.0})
         line.close()
-        text = os.read(leader, 100_000).decode()
+        print("END", file=stream, flush=True)
+        text = b""
+        while b"END" not in text:
+            text += os.read(leader, 100_000)
     os.close(leader)
-    return [part for part in re.split(r"\r\n|\r|\n", text) if part.strip()]
+    parts = re.split(r"\r\n|\r|\n", text.decode().partition("END")[0])
+    return [part for part in parts if part.strip()]
 
 
 @pytest.mark.parametrize("columns", [80, 60])
