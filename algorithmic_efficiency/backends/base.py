@@ -57,6 +57,7 @@ class Backend(Protocol):
     name: str
     ops: Ops
     kinds: Sequence[Kind]  # of the objects in a submission's state
+    compiles: bool  # before a step or an evaluation is run for the first time
 
     @property
     def device_count(self) -> int:

@@ -12,6 +12,8 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 # What this process was asked for and did not do: name of a setting -> value.
 IGNORED: dict[str, str] = {}
 
@@ -72,7 +74,9 @@ class TorchCaches:
     """
 
     def __init__(self) -> None:
-        self._folder = Path(tempfile.gettempdir(), f"{_PREFIX}{uuid.uuid4().hex}")
+        _remove_those_of_dead_processes()
+        name = f"{_PREFIX}{os.getpid()}_{uuid.uuid4().hex}"
+        self._folder = Path(tempfile.gettempdir(), name)
         atexit.register(shutil.rmtree, self._folder, ignore_errors=True)
         for name in [name for name in os.environ if _is_remote(name)]:
             IGNORED[name] = os.environ.pop(name)
@@ -87,6 +91,14 @@ class TorchCaches:
             if found is not None and _PREFIX not in found:  # nor a parent process's
                 IGNORED[name] = found
             os.environ[name] = folder
+
+
+def _remove_those_of_dead_processes() -> None:
+    """Removes the folders of processes that were killed."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*_*"):
+        process = folder.name.removeprefix(_PREFIX).partition("_")[0]
+        if process.isdecimal() and not psutil.pid_exists(int(process)):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _is_remote(name: str) -> bool:

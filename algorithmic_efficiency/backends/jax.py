@@ -33,6 +33,7 @@ class JaxBackend:
 
     name = "jax"
     kinds = kinds(state.ARRAYS, state.CODE)
+    compiles = True
 
     def __init__(self) -> None:
         self.ops = JaxOps()

@@ -47,7 +47,7 @@ class PyTorchBackend:
     def __init__(self, device: torch.device, compile_models: bool) -> None:
         self.ops = TorchOps()
         self.device = device
-        self._compile = compile_models
+        self.compiles = compile_models
         self._caches = TorchCaches()
         self._real = RealWeights()
 
@@ -70,7 +70,7 @@ class PyTorchBackend:
             for name, parameter in module.named_parameters():
                 parameter.copy_(torch.from_numpy(values[name]))
         module.to(self.device)
-        return torch.compile(module) if self._compile else module, None
+        return torch.compile(module) if self.compiles else module, None
 
     def tree(self, function: Any, shapes: Mapping[str, Any]) -> Any:
         """Returns {name: function(name, shape)}."""

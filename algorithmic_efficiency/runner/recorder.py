@@ -93,6 +93,10 @@ class Recorder:
         )
         self._writer.save(trainer.state, meta)
 
+    def announce(self, what: str, progress: Progress, clock: Clock) -> None:
+        """Says on the progress line what begins."""
+        self._line.announce(what, progress, clock)
+
     def show(self, progress: Progress, clock: Clock) -> None:
         """Refreshes the progress line."""
         self._line.show(progress, clock, self.logger.latest)

@@ -23,7 +23,7 @@ from algorithmic_efficiency.runner.clock import Clock
 from algorithmic_efficiency.runner.config import RunConfig
 from algorithmic_efficiency.runner.folder import empty, locked
 from algorithmic_efficiency.runner.outcome import Outcome
-from algorithmic_efficiency.runner.progress import ProgressLine
+from algorithmic_efficiency.runner.progress import ProgressLine, why_missed
 from algorithmic_efficiency.runner.recorder import Recorder
 from algorithmic_efficiency.runner.resuming import preemptions, recorded_point, restore
 from algorithmic_efficiency.runner.rules import rules_of, seed_of, status_of
@@ -231,6 +231,9 @@ class Session:
         line.close()
         ending.draw(self.config, self.definition, self.folder, progress)
         line.say(ending.summary(f"{status} ({reason})", progress, clock))
+        if status != "target_reached":
+            seconds = clock.submission
+            line.say(why_missed(progress, seconds, self.rules, self.definition))
         line.say(f"Records: {self.folder}")
         if self.config.profile:
             steps = max(progress.step, 1)

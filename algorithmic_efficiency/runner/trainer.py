@@ -66,6 +66,7 @@ class Trainer:
         self.queue: Any = None
         self.recorder: Recorder | None = None
         self.at_once: Callable[[], AbstractContextManager[None]] = nullcontext
+        self._begun: set[str] = set()
         backend.keep_settings()  # the submission has been imported
         backend.seed_globals(seeds.pair(seed, "globals"))
         params, model_state = self._initial()
@@ -222,6 +223,14 @@ class Trainer:
         """Writes the last evaluation and a checkpoint."""
         if self.recorder is not None:
             self.recorder.record(progress, clock)
+
+    def announce(self, what: str, progress: Progress, clock: Clock) -> None:
+        """Says what begins, and whether it is compiled first."""
+        first = self.backend.compiles and what not in self._begun
+        self._begun.add(what)
+        if self.recorder is not None:
+            words = ["compiling"] * first + ["evaluating"] * (what == "evaluation")
+            self.recorder.announce(", ".join(words), progress, clock)
 
     def show(self, progress: Progress, clock: Clock) -> None:
         """Refreshes the progress line."""

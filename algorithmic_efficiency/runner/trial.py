@@ -26,12 +26,15 @@ class Rules:
       eval_period_seconds: on the submission clock.
       max_global_steps: None means no limit.
       skip_evals: train to the end of the budget and evaluate never.
+      period_grows: an evaluation that takes longer than the period postpones the next
+        one: the period is then as long as it (mini scale only).
     """
 
     budget_seconds: float
     eval_period_seconds: float
     max_global_steps: int | None = None
     skip_evals: bool = False
+    period_grows: bool = False
 
 
 @dataclasses.dataclass
@@ -42,6 +45,7 @@ class Progress:
       score: submission seconds at the first evaluation that reached the validation
         target, or inf.
       last_eval_time: submission seconds at the last evaluation.
+      last_eval_seconds: how long that took, by the wall.
       evals: (global step, metrics) of every evaluation; submissions see this list.
       diverged: what was not finite, or None; a score reached before stays.
       prepared: the submission has prepared an evaluation that was not made.
@@ -54,6 +58,7 @@ class Progress:
     test_goal_reached: bool = False
     training_complete: bool = False
     last_eval_time: float = 0.0
+    last_eval_seconds: float = 0.0
     preemption_count: int = 0
     diverged: str | None = None
     prepared: bool = False
@@ -86,6 +91,9 @@ class Trainer(Protocol):
     def record(self, progress: Progress, clock: Clock) -> None:
         """Writes the last evaluation and a checkpoint."""
 
+    def announce(self, what: str, progress: Progress, clock: Clock) -> None:
+        """Says that the first 'step', or an 'evaluation', begins; off the clock."""
+
     def show(self, progress: Progress, clock: Clock) -> None:
         """Refreshes the progress line; called after every step, must cost nothing."""
 
@@ -116,8 +124,10 @@ def eval_due(progress: Progress, submission_seconds: float, rules: Rules) -> boo
     ends = stop_reason(progress, submission_seconds, rules)
     if ends in ("training_complete", "max_global_steps"):
         return True
-    since = submission_seconds - progress.last_eval_time
-    return not ends and since >= rules.eval_period_seconds
+    period = rules.eval_period_seconds
+    if rules.period_grows:
+        period = max(period, progress.last_eval_seconds)
+    return not ends and submission_seconds - progress.last_eval_time >= period
 
 
 def run_trial(
@@ -143,6 +153,8 @@ def run_trial(
     done = progress.evals[-1][0] if progress.evals else 0
     if progress.step > done and eval_due(progress, clock.submission, rules):
         _evaluate(trainer, clock, rules, progress)
+    if not stop_reason(progress, clock.submission, rules):
+        trainer.announce("step", progress, clock)
     while not (reason := stop_reason(progress, clock.submission, rules)):
         if stop_requested():
             return INTERRUPTED
@@ -172,6 +184,8 @@ def _evaluate(trainer: Trainer, clock: Clock, rules: Rules, progress: Progress) 
     if clock.submission >= rules.budget_seconds:
         return
     clock.switch("evaluation")
+    begin = clock.seconds["evaluation"]
+    trainer.announce("evaluation", progress, clock)
     progress.diverged = trainer.diverged(None)
     result = {} if progress.diverged else trainer.evaluate(progress)
     progress.prepared = False
@@ -181,6 +195,7 @@ def _evaluate(trainer: Trainer, clock: Clock, rules: Rules, progress: Progress) 
     if not progress.diverged:
         _note_goals(progress, trainer.reached(result), clock.submission)
     clock.switch("logging")
+    progress.last_eval_seconds = clock.seconds["evaluation"] - begin
     progress.evals.append((progress.step, {**result, **times(clock)}))
     trainer.record(progress, clock)
     clock.switch("other")

@@ -79,6 +79,9 @@ class FakeTrainer:
         self.time.sleep(self.record_seconds)
         self.recorded.append((progress.evals[-1], clock.submission))
 
+    def announce(self, what, progress, clock):
+        self.events.append((f"announce {what}", progress.step))
+
     def show(self, progress, clock):
         self.time.sleep(self.show_seconds)
 

@@ -97,3 +97,19 @@ def test_torch_compiles_into_a_new_folder(
     ignored = compilation_caches.IGNORED["TORCHINDUCTOR_CACHE_DIR"]
     assert ignored == str(tmp_path / "mine")
     assert Path(base.make("pytorch")._caches._folder) != own
+
+
+def test_folders_of_killed_processes_are_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with subprocess.Popen([sys.executable, "-c", ""]) as dead:
+        dead.wait()
+    monkeypatch.setattr(compilation_caches.tempfile, "tempdir", str(tmp_path))
+    for name in ("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR"):
+        monkeypatch.setenv(name, "")
+    prefix = "algoperf_compiled_"
+    kept = [f"{prefix}{os.getpid()}_b", f"{prefix}notes_c", "other_1_d"]
+    for name in (f"{prefix}{dead.pid}_a", *kept):
+        (tmp_path / name / "triton").mkdir(parents=True)
+    base.make("pytorch")
+    assert {path.name for path in tmp_path.iterdir()} == set(kept)

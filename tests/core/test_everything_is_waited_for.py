@@ -181,6 +181,7 @@ def trial(work, *, prepare=False, complete=False):
             eval_batch_size=2,
             loss_type=None,
             target_metric_name="accuracy",
+            test_target_value=None,
         ),
         init_model_fn=lambda rng: (jnp.zeros(()), None),
         model_params_types=None,

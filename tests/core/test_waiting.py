@@ -16,6 +16,7 @@ class Device:
     """A device with a queue: asking costs the host nothing, waiting until done does."""
 
     device_count = 1
+    compiles = False
 
     def __init__(self, time):
         self.time = time
@@ -67,7 +68,13 @@ def trainer(time, prepares):
         prepare_for_eval=prepare_for_eval if prepares else None,
         takes_train_state=False,
     )
-    definition = SimpleNamespace(name="toy", eval_batch_size=1, loss_type=None)
+    definition = SimpleNamespace(
+        name="toy",
+        eval_batch_size=1,
+        loss_type=None,
+        target_metric_name="accuracy",
+        test_target_value=None,
+    )
     workload = SimpleNamespace(
         definition=definition,
         init_model_fn=lambda rng: (0.0, 0.0),

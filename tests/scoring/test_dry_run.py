@@ -82,14 +82,13 @@ BAD_JAX = {
     "update": """
         current_param_container = grow(current_param_container)
         vars(workload)["has_reached_validation_target"] = bool
-        SIDE.append(slow(jnp.ones((1500, 1500))))
+        CHANGE("jax_compilation_cache_dir", "of_mine")
     """,
 }
 HEAD_JAX = """
-import jax, jax.numpy as jnp
-SIDE, CHANGE = [], jax.config.update
+import jax
+CHANGE = jax.config.update
 grow = jax.jit(lambda tree: jax.tree.map(lambda p: 1.01 * p, tree))
-slow = jax.jit(lambda m: jax.lax.fori_loop(0, 20, lambda i, x: x @ x / 1500, m))
 """
 
 
@@ -160,7 +159,8 @@ def test_bad_submission_in_jax(tmp_path, folders, capsys):
         "numpy_rank_promotion",
         f"{update}: breaks the rule [evaluation] update_params changes a method of "
         "workload",
-        f"{update}: suspicion [background work] arrays that it does not return",
+        f"{update}: suspicion [environment] update_params changes jax.config.jax_"
+        "compilation_cache_dir",
     ):
         assert sentence in said
     assert "differently" not in said
