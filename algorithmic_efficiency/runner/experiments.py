@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from algorithmic_efficiency.errors import UsageError
+from algorithmic_efficiency.paths import folder_of
 
 
 def locate(flags: Mapping[str, Any], runs: str) -> tuple[Path, int]:
@@ -20,7 +21,7 @@ def locate(flags: Mapping[str, Any], runs: str) -> tuple[Path, int]:
     Raises:
       UsageError: there is nothing to resume, or the flags exclude each other.
     """
-    root = Path(flags["experiment_dir"]).expanduser()
+    root = folder_of("experiment_dir", flags["experiment_dir"])
     now = time.strftime("%Y-%m-%d-%H-%M-%S")
     name, resume = flags["experiment_name"], flags["resume_last_run"]
     if resume and flags["overwrite"]:
