@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from algorithmic_efficiency.rates import is_known, number
 from algorithmic_efficiency.spec import LossType
 
 
@@ -42,6 +43,9 @@ class Ops(Protocol):
     def ones_like(self, x: Any) -> Any:
         """Returns ones in the shape and dtype of x."""
 
+    def wide(self, x: Any) -> Any:
+        """Returns x in float32, or in its own dtype where that is wider."""
+
     def argmax(self, x: Any) -> Any:
         """Returns the place of the largest entry along the last axis, an integer."""
 
@@ -57,7 +61,7 @@ class Ops(Protocol):
 
 
 def softmax_cross_entropy(
-    ops: Ops, targets: Any, logits: Any, label_smoothing: float
+    ops: Ops, targets: Any, logits: Any, label_smoothing: Any
 ) -> Any:
     """Returns the cross-entropy of each example, [B].
 
@@ -65,7 +69,8 @@ def softmax_cross_entropy(
       ops: the backend's tensor functions.
       targets: class indices [B], or probabilities [B, classes].
       logits: [B, classes].
-      label_smoothing: a in y * (1 - a) + a / classes (Szegedy et al., 2016).
+      label_smoothing: a in y * (1 - a) + a / classes (Szegedy et al., 2016), as
+        `rates.number` returns it.
     """
     log_probabilities = ops.log_softmax(logits)
     if len(targets.shape) == len(logits.shape):
@@ -73,14 +78,18 @@ def softmax_cross_entropy(
         nll = -(targets * log_probabilities).sum(-1)
     else:
         nll = -ops.pick(log_probabilities, targets)
-    if not label_smoothing:
+    if is_known(label_smoothing, 0.0):
         return nll
     uniform = -log_probabilities.mean(-1)
-    return (1.0 - label_smoothing) * nll + label_smoothing * uniform
+    share = label_smoothing * uniform
+    if not isinstance(label_smoothing, float):
+        # It may turn out to be 0, and `uniform` infinite: their product is 0 here.
+        share = ops.select((label_smoothing != 0) | (uniform - uniform == 0), share)
+    return (1.0 - label_smoothing) * nll + share
 
 
 def sigmoid_cross_entropy(
-    ops: Ops, targets: Any, logits: Any, label_smoothing: float
+    ops: Ops, targets: Any, logits: Any, label_smoothing: Any
 ) -> Any:
     """Returns the summed binary cross-entropy of each example, [B]."""
     targets = ops.float_like(targets, logits)
@@ -90,7 +99,7 @@ def sigmoid_cross_entropy(
     return loss.reshape(loss.shape[0], -1).sum(-1)
 
 
-def ctc(ops: Ops, targets: Any, outputs: Any, label_smoothing: float) -> Any:
+def ctc(ops: Ops, targets: Any, outputs: Any, label_smoothing: Any) -> Any:
     """Returns the CTC loss of each example (Graves et al., 2006), [B].
 
     It is 0 for a transcript that does not fit its audio; see `fits`.
@@ -127,7 +136,7 @@ def tokens(targets: Any, outputs: Any) -> Any:
     return (1.0 - targets[1]).sum(-1) * fits(targets, outputs)
 
 
-LOSSES: dict[LossType, Callable[[Ops, Any, Any, float], Any]] = {
+LOSSES: dict[LossType, Callable[[Ops, Any, Any, Any], Any]] = {
     LossType.SOFTMAX_CROSS_ENTROPY: softmax_cross_entropy,
     LossType.SIGMOID_CROSS_ENTROPY: sigmoid_cross_entropy,
     LossType.CTC_LOSS: ctc,
@@ -140,16 +149,30 @@ def masked_loss(
     targets: Any,
     outputs: Any,
     mask: Any = None,
-    label_smoothing: float = 0.0,
+    label_smoothing: Any = 0.0,
 ) -> dict[str, Any]:
-    """Returns the loss as the module's docstring says.
+    """Returns the loss as the module's docstring says, in float32 or wider.
 
-    `outputs` are logits, or (logits, paddings) where they are sequences.
+    Args:
+      loss_type: a row of `LOSSES`.
+      ops: the backend's tensor functions.
+      targets: what that loss takes.
+      outputs: logits, or (logits, paddings) where they are sequences.
+      mask: [B], the weight of each example; None: all are 1.
+      label_smoothing: a number, or an array of shape (), traced or not; None is 0.
+
+    Raises:
+      ValueError: label_smoothing is no number.
     """
+    outputs = _each(ops.wide, outputs)  # a sum of ones in bfloat16 ends at 256
+    smoothing = 0.0 if label_smoothing is None else label_smoothing
+    smoothing = number("label_smoothing", smoothing)
+    if not isinstance(smoothing, float):
+        smoothing = ops.wide(smoothing)
     if mask is not None:
         # First, or the gradient of a masked NaN would be 0 * NaN.
         outputs = hide(ops, mask, outputs)
-    per_example = LOSSES[loss_type](ops, targets, outputs, label_smoothing)
+    per_example = LOSSES[loss_type](ops, targets, outputs, smoothing)
     weights = ops.ones_like(per_example)
     if mask is not None:
         weights = ops.float_like(mask, per_example)
@@ -165,6 +188,14 @@ def masked_loss(
     }
 
 
+def _each(function: Callable[[Any], Any], outputs: Any) -> Any:
+    return (
+        tuple(map(function, outputs))
+        if isinstance(outputs, tuple)
+        else function(outputs)
+    )
+
+
 def hide(ops: Ops, mask: Any, outputs: Any) -> Any:
     """Returns the outputs with masked examples 0; of sequences, they are padding."""
     if isinstance(outputs, tuple):
@@ -172,6 +203,15 @@ def hide(ops: Ops, mask: Any, outputs: Any) -> Any:
         return hide(ops, mask, logits), 1.0 - hide(ops, mask, 1.0 - paddings)
     rows = mask.reshape(*mask.shape, *(1,) * (len(outputs.shape) - len(mask.shape)))
     return ops.select(rows, outputs)
+
+
+def activation(loss_type: LossType, ops: Ops, logits: Any) -> Any:
+    """Returns the probabilities whose loss this is; of CTC, the logits."""
+    if loss_type is LossType.SOFTMAX_CROSS_ENTROPY:
+        return ops.exp(ops.log_softmax(logits))
+    if loss_type is LossType.SIGMOID_CROSS_ENTROPY:
+        return ops.exp(ops.log_sigmoid(logits))
+    return logits
 
 
 class NumpyOps:
@@ -207,6 +247,10 @@ class NumpyOps:
     def ones_like(self, x: np.ndarray) -> np.ndarray:
         """Returns ones in the shape of x."""
         return np.ones_like(x)
+
+    def wide(self, x: np.ndarray) -> np.ndarray:
+        """Returns x as float64."""
+        return np.asarray(x, np.float64)
 
     def argmax(self, x: np.ndarray) -> np.ndarray:
         """Returns the place of the largest entry along the last axis."""

@@ -6,6 +6,8 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from algorithmic_efficiency.errors import SubmissionError
+
 # Framework -> the modules whose import tells it, each with all that lies below.
 _TELLING = {
     "pytorch": (
@@ -23,6 +25,16 @@ _TELLING = {
     ),
 }
 _WORDS = {"pytorch": ("pytorch", "torch"), "jax": ("jax",)}  # in the name of a file
+# Style of a JAX submission -> the functions, or modules of functions, that tell it.
+_STYLES = {
+    "pmap": (
+        "jax.pmap",
+        "jax.device_put_replicated",
+        "jax.device_put_sharded",
+        "flax.jax_utils.",
+    ),
+    "jit": ("algorithmic_efficiency.jax_sharding_utils.",),
+}
 PUBLIC_NAME = "algoperf"  # what the public project calls our package
 PACKAGE = "algorithmic_efficiency"
 # Names that always mean the package, whatever lies beside a submission: ours, and those
@@ -174,6 +186,44 @@ def _frameworks(nodes: Sequence[ast.AST]) -> set[str]:
         for framework, modules in _TELLING.items()
         if any(own_name(name).startswith(f"{m}.") for name in names for m in modules)
     }
+
+
+def style_of(path: Path) -> str:
+    """Returns 'pmap' or 'jit', the style of a JAX submission, by what it calls.
+
+    What the file itself calls counts, or without any of it what its own modules call.
+    Without any at all the style is 'jit'.
+
+    Raises:
+      SubmissionError: it calls functions of both styles.
+    """
+    for file in Tree(path).files():
+        used = _used(parse(file))
+        told = {
+            style: sorted(name for name in used if name.startswith(starts))
+            for style, starts in _STYLES.items()
+        }
+        if told["pmap"] and told["jit"]:
+            raise SubmissionError(
+                f"{file} uses both {told['pmap'][0]} and {told['jit'][0]}: parameters "
+                "and batches have a device axis in front for the one (pmap style), and "
+                "none for the other (jit style). Use functions of one style only."
+            )
+        for style, names in told.items():
+            if names:
+                return style
+    return "jit"
+
+
+def _used(tree: ast.Module) -> set[str]:
+    """Returns the dotted names that expressions use, imports resolved."""
+    aliases = aliases_of(tree)
+    names = (
+        dotted(node, aliases)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Name | ast.Attribute)
+    )
+    return {own_name(name) for name in names}
 
 
 def own_name(name: str) -> str:

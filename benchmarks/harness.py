@@ -140,8 +140,8 @@ def loop(trainer: Trainer, steps: int, *, wait: bool) -> float:
         }
         trainer.state = state
         if wait:
-            trainer.backend.wait(*returned)
-    trainer.backend.wait(*state.values())
+            trainer.backend.wait()
+    trainer.backend.wait()
     return (time.perf_counter() - begin) / steps
 
 

@@ -16,7 +16,9 @@ from pathlib import Path
 from algorithmic_efficiency import registry
 from algorithmic_efficiency.errors import SubmissionError, UsageError
 from algorithmic_efficiency.paths import folder_of
+from algorithmic_efficiency.sources import style_of
 from algorithmic_efficiency.submission import FRAMEWORK_MODULES, framework_of
+from algorithmic_efficiency.text import show
 from scoring import dry_run, flags
 from scoring.benchmark import VERSIONS, load
 from scoring.fingerprints import telltale_numbers
@@ -52,9 +54,9 @@ def main(argv: Sequence[str]) -> int:
         )
         findings = merged(findings, rehearse(plan, values.workload))
     for finding in findings:
-        print(f"{path}: {finding}")
+        show(f"{path}: {finding}")
     certain = sum(finding.certain for finding in findings)
-    print(
+    show(
         f"{path}: {certain} broken rule(s), {len(findings) - certain} suspicion(s). "
         "What the file imports was not read."
     )
@@ -83,11 +85,13 @@ def rehearse(plan: dry_run.DryRun, asked: str) -> list[Finding]:
             f"install it with pip install '.[{plan.framework}]', or only read the file "
             "with --nodry_run."
         )
+    if plan.framework == "jax":
+        style_of(plan.submission)  # it must have one
     names = [registry.get(name.strip()).name for name in asked.split(",") if name]
     workloads = names or dry_run.mini_workloads()
     findings, left_out = dry_run.rehearse(plan, workloads)
     for name, reason in left_out.items():
-        print(f"{plan.submission}: no dry run on {name}: {reason.rstrip('.')}.")
+        show(f"{plan.submission}: no dry run on {name}: {reason.rstrip('.')}.")
     if len(left_out) == len(workloads) and not findings:
         raise UsageError(
             f"The dry run of {plan.submission} was possible on no workload; see above, "

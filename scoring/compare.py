@@ -8,19 +8,21 @@ different versions are shown side by side, and what differs is said.
 
 from __future__ import annotations
 
-import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 from algorithmic_efficiency.errors import UsageError
+from algorithmic_efficiency.text import printable, show
 from scoring import flags
 from scoring.benchmark import VERSIONS
 from scoring.compare_text import Sides, text, verdict
 from scoring.differences import find_differences, section
 from scoring.evaluations import Trial
+from scoring.files import is_there, storing
 from scoring.flags import Flag
-from scoring.logs import TRIAL_FOLDER, read_trial
+from scoring.logs import of_framework, read_trial
+from scoring.places import FRAMEWORKS, elsewhere, is_trial
 from scoring.results import build
 from scoring.score_submissions import check_bootstrap, make_folder
 from scoring.scored import Options, prepare
@@ -29,6 +31,7 @@ FLAGS = (
     Flag("output_dir", "scoring_results", "folder for comparison.html"),
     Flag("benchmark_version", "0.6", "targets and budgets", VERSIONS),
     Flag("time", "submission_time", "the clock", ("submission_time", "steps")),
+    Flag("framework", "", "which runs count where a folder has both", FRAMEWORKS),
     Flag("report", True, "write comparison.html too"),
     Flag("resamples", 10_000, "resamples of the bootstrap"),
     Flag("seed", 0, "seed of the bootstrap"),
@@ -49,7 +52,7 @@ def main(argv: Sequence[str]) -> int:
     trials = [
         trial
         for path, name in zip(paths, names, strict=True)
-        for trial in read_any(path, name)
+        for trial in read_any(path, name, values.framework)
     ]
     options = Options(
         benchmark_version=values.benchmark_version,
@@ -63,35 +66,38 @@ def main(argv: Sequence[str]) -> int:
     results = build(scored, problems, options)
     differences = find_differences(trials, names)
     columns = shutil.get_terminal_size((WIDE, 0)).columns
-    print(text(results, scored, differences, names, columns))
+    show(text(results, scored, differences, names, columns))
     if values.report:
         from scoring.report import Opening, write_report
 
         page = make_folder(values.output_dir) / "comparison.html"
         title = f"AlgoPerf: {names[0]} and {names[1]}"
         above = section(verdict(results, Sides(names, names)), differences, names)
-        write_report(results, scored, page, Opening(title, above))
-        print(f"\nThe page with all curves is {page}.")
+        with storing(page):
+            write_report(results, scored, page, Opening(title, above))
+        show(f"\nThe page with all curves is {page}.")
     return 0
 
 
-def read_any(path: Path, name: str) -> list[Trial]:
-    """Return all trials in and below `path`; raises UsageError if there is none."""
-    if not path.is_dir():
+def read_any(path: Path, name: str, framework: str = "") -> list[Trial]:
+    """Return all trials in and below `path`, of one framework if one is given.
+
+    Raises UsageError if there is none.
+    """
+    if not is_there(path):
         raise UsageError(f"There is no folder {path} to compare.")
-    folders = [path, *sorted(path.rglob("trial_*"))]
     found = []
-    for folder in folders:
-        runs = re.search(r"_(jax|pytorch)$", folder.resolve().parent.name)
-        if folder.is_dir() and runs and TRIAL_FOLDER.match(folder.resolve().name):
+    for folder in (path, *sorted(path.rglob("trial_*"))):
+        if is_there(folder) and is_trial(folder.resolve()):
             study = folder.resolve().parents[1].name
-            study = study if study.startswith("study") else "study_0"
+            study = printable(study) if study.startswith("study") else "study_0"
             found.append(read_trial(folder.resolve(), name, study))
     if not found:
         raise UsageError(
-            f"{path} holds no trial; expected <workload>_<jax|pytorch>/trial_<n> in it."
+            f"{path} holds no trial; {elsewhere(path, '')}expected <workload>_"
+            "<jax|pytorch>/trial_<n> in it."
         )
-    return found
+    return of_framework(found, framework)
 
 
 def _common(trials: Sequence[Trial], names: tuple[str, str]) -> tuple[str, ...]:
@@ -117,7 +123,7 @@ def _names(first: Path, second: Path) -> tuple[str, str]:
         del left[-1], right[-1]
     while min(len(left), len(right)) > 1 and left[0] == right[0]:
         del left[0], right[0]
-    return "/".join(left), "/".join(right)
+    return printable("/".join(left)), printable("/".join(right))
 
 
 if __name__ == "__main__":

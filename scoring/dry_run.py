@@ -23,6 +23,7 @@ import numpy as np
 from algorithmic_efficiency import registry
 from algorithmic_efficiency.data import Folders
 from algorithmic_efficiency.runner import tuning
+from algorithmic_efficiency.text import show
 from scoring.syntax import Finding
 
 SEED = 1
@@ -72,7 +73,7 @@ def rehearse(
         folders = Folders(plan.data_dir, None)
         reason = registry.missing_data(registry.get(name), folders)
         if reason is None:
-            print(f"Three steps of {name}, twice ...", file=sys.stderr, flush=True)
+            show(f"Three steps of {name}, twice ...", sys.stderr)
             with tempfile.TemporaryDirectory() as folder:
                 findings, reason = _twice(plan, name, Path(folder))
             found |= findings

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,9 +11,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from algorithmic_efficiency.errors import UsageError
+from scoring.files import read_bytes
+from scoring.records import shorten
+
 Floats = NDArray[np.float64]
 
 NO_FILE = "has no eval_measurements.csv"
+CLOCKS = {"score", "accumulated_submission_time"}
+MOST_NOTES = 5  # on one kind of damage in one file
+UTF = (
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
 KEPT = ("score", "accumulated_submission_time", "global_step")
 # Of these only the last value is ever needed; parsing is what reading takes time for.
 TOTALS = ("accumulated_eval_time", "accumulated_logging_time", "preemption_count")
@@ -27,7 +40,8 @@ class Trial:
 
     `columns` holds a float64 array [evaluations] per measurement; it is empty when
     nothing could be read, and `unusable` then says why. `totals` holds last values.
-    `run` is `run.json` or {}.
+    `run` is `run.json` or {}. `failed` says that the run ended by a fault, so that it
+    misses its target whatever it reached before, as in the runner.
     """
 
     submission: str
@@ -42,6 +56,7 @@ class Trial:
     notes: list[str] = field(default_factory=list)
     unusable: str = ""
     totals: dict[str, float] = field(default_factory=dict)
+    failed: bool = False
 
     def column(self, name: str) -> Floats:
         """Return one measurement, empty if the trial has none."""
@@ -65,34 +80,47 @@ class Trial:
         return str(self.run.get("scale") or ("mini" if mini else "full"))
 
 
+@dataclass(frozen=True)
+class Sheet:
+    """A table of text: names, the line of each row, and the cells of a column."""
+
+    header: list[str]
+    lines: list[int]
+    column: Callable[[int], list[str]]
+
+
 def read_evaluations(
-    path: Path, trial: Trial, metric: str, published: bool = False
+    path: Path,
+    trial: Trial,
+    metric: str,
+    published: bool = False,
+    whole: bool = False,
 ) -> None:
     """Fill the trial's columns from its CSV file; repair rows, note every repair.
 
-    Of the validation metrics only `metric` is read, or all of them if it is ''.
+    Of the validation metrics only `metric` is read, or all of them if it is ''; `whole`
+    reads every column. Raises UsageError if pandas is needed and not installed.
     """
     try:
-        lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
+        text = _decoded(read_bytes(path))
     except FileNotFoundError:
         trial.unusable = NO_FILE
         return
     except OSError as error:
         trial.unusable = f"has an eval_measurements.csv that is lost: {error.strerror}"
         return
-    header = lines[0].split(",")
-    rows = _rows(lines, len(header), trial, published)
-    if not rows:
-        trial.unusable = "has an eval_measurements.csv without any evaluation"
+    sheet = _sheet(text, trial, published)
+    if sheet is None:
         return
     wanted = {*KEPT, f"validation/{metric}"}
-    if "score" in header:
+    if "score" in sheet.header:
         wanted.discard("accumulated_submission_time")
+    header = sheet.header
     if "validation/wer_published" in header:
         header = [PUBLIC_NAMES.get(name, name) for name in header]
     if not metric:
         wanted |= {name for name in header if name.startswith("validation/")}
-    _parse(header, rows, trial, wanted, pandas_float if published else float)
+    _fill(sheet, header, trial, set(header) if whole else wanted, published)
     for label, values in (("step", trial.steps), ("submission time", trial.seconds)):
         if not values.size:
             trial.unusable = f"has no column for the {label}"
@@ -100,74 +128,132 @@ def read_evaluations(
         trial.columns = {}
 
 
-def _parse(
+def _decoded(data: bytes) -> str:
+    """Return the text of a file with lines that end in a line feed."""
+    encoding = next((name for mark, name in UTF if data.startswith(mark)), "utf-8-sig")
+    text = data.decode(encoding, errors="replace")
+    return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
+
+
+def _sheet(text: str, trial: Trial, published: bool) -> Sheet | None:
+    """Return the table in a file, or None, and why it is unusable.
+
+    Files as the runners write them are read here; those that went through another
+    program (quotes, other separators, spaces) are left to pandas.
+    """
+    header = text.partition("\n")[0].split(",")
+    known = "global_step" in header and not CLOCKS.isdisjoint(header)
+    plain = text.isascii() and '"' not in text and "_" not in text[text.find("\n") :]
+    sheet, why = None, "without any evaluation"
+    if text.strip() and not (known and plain):
+        try:
+            from scoring import foreign  # its pandas takes longer than all the rest
+
+            sheet = foreign.read_sheet(text, trial)
+        except ImportError as error:
+            raise UsageError(
+                f"{trial.path}: this eval_measurements.csv was not written by a runner "
+                "and needs the package pandas, which is not installed."
+            ) from error
+        except ValueError as error:
+            why = f"that is no table: {shorten(str(error))}"
+    if sheet is None and (known or not text.strip()):
+        sheet = _rows(text.split("\n"), trial, published)
+    if sheet is None or not sheet.lines:
+        trial.unusable = f"has an eval_measurements.csv {why}"
+        return None
+    return sheet
+
+
+def _fill(
+    sheet: Sheet,
     header: list[str],
-    rows: list[tuple[int, str]],
     trial: Trial,
     wanted: Collection[str],
-    parse: Callable[[str], float],
+    published: bool,
 ) -> None:
     """Fill the columns that are needed with numbers."""
-    cells = ",".join([line for _, line in rows]).split(",")
+    parse = pandas_float if published else float
     for place, name in enumerate(header):
+        if name in trial.columns:
+            trial.notes.append(f"column {name} stands twice; the first one counts")
+            continue
         if name in TOTALS:
-            trial.totals[name] = _number(cells[place - len(header)])
-        elif name in wanted:
-            column = cells[place :: len(header)]
+            trial.totals[name] = _number(sheet.column(place)[-1])
+        if name in wanted:
+            column = sheet.column(place)
             try:
                 trial.columns[name] = np.array(list(map(parse, column)))
-            except ValueError:
-                numbers = [n for n, _ in rows]
-                trial.columns[name] = _repaired(name, column, numbers, trial)
+            except (ValueError, OverflowError):
+                trial.columns[name] = _repaired(name, column, sheet.lines, trial)
 
 
-def _rows(
-    lines: list[str], fields: int, trial: Trial, published: bool
-) -> list[tuple[int, str]]:
+def _rows(lines: list[str], trial: Trial, published: bool) -> Sheet:
     """Return whole lines with their numbers, and note what was left out.
 
     The public tool takes a line that was cut off, with nothing where fields are
     missing.
     """
+    header = lines[0].split(",")
     last = lines.pop()
     if last and lines:
         done = "taken as it stands" if published else "left out"
         trial.notes.append(f"last line {len(lines) + 1} is cut off and {done}")
         lines += [last] * published
     rows = [(n, line) for n, line in enumerate(lines[1:], 2) if line]
-    wrong = {n for n, line in rows if line.count(",") != fields - 1}
-    if not wrong:
-        return rows
+    wrong = {n for n, line in rows if line.count(",") != len(header) - 1}
+    if wrong:
+        rows = _padded(rows, len(header), published)
+        done = (
+            "missing fields are empty, longer lines left out"
+            if published
+            else "left out"
+        )
+        listed = _list(sorted(wrong))
+        trial.notes.append(f"line {listed}: wrong number of fields, {done}")
+    cells = ",".join([line for _, line in rows]).split(",")
+    return Sheet(
+        header, [n for n, _ in rows], lambda place: cells[place :: len(header)]
+    )
+
+
+def _padded(
+    rows: list[tuple[int, str]], fields: int, published: bool
+) -> list[tuple[int, str]]:
+    """Return lines of the right length; where it is allowed short ones are filled."""
     kept = []
     for n, line in rows:
         missing = fields - 1 - line.count(",")
         if not missing or (published and missing > 0):
             kept.append((n, line + "," * missing))
-    done = (
-        "missing fields are empty, longer lines left out" if published else "left out"
-    )
-    trial.notes.append(f"line {_list(sorted(wrong))}: wrong number of fields, {done}")
     return kept
 
 
 def _repaired(name: str, column: list[str], lines: list[int], trial: Trial) -> Floats:
     """Return text as numbers; what is not a number becomes NaN, with a note."""
-    values = []
+    values, wrong = [], []
     for line, text in zip(lines, column, strict=True):
-        try:
-            values.append(float(text or "nan"))
-        except ValueError:
-            values.append(np.nan)
-            trial.notes.append(f"line {line}: {name} is {text!r}, not a number")
+        value = _number(text)
+        values.append(value)
+        if np.isnan(value) and text.strip().lower() not in ("", "nan", "-nan", "+nan"):
+            wrong.append(f"line {line}: {name} is {shorten(text)!r}, not a number")
+    trial.notes += wrong[:MOST_NOTES]
+    if (more := len(wrong) - MOST_NOTES) > 0:
+        trial.notes.append(f"{more:,} more cells of {name} are not numbers")
     return np.array(values)
 
 
 def _number(text: str) -> float:
-    """Return text as a number, NaN if it is none."""
+    """Return text as a number, NaN if it is none; 1_000 is none outside of Python."""
     try:
-        return float(text)
+        return float("nan" if "_" in text or not text.isascii() else text)
     except ValueError:
         return float("nan")
+
+
+def _list(numbers: list[int]) -> str:
+    """Return a few numbers for a message."""
+    return ", ".join(map(str, numbers[:5])) + (" ..." if len(numbers) > 5 else "")
 
 
 def pandas_float(text: str) -> float:
@@ -189,56 +275,3 @@ def pandas_float(text: str) -> float:
     scale = float(f"1e{abs(places)}")
     number = number / scale if places >= 0 else number * scale
     return -number if text.startswith("-") else number
-
-
-def check_clock(trial: Trial) -> None:
-    """Put evaluations in the order of their steps and see that time makes sense."""
-    rising = (np.diff(trial.steps) > 0).all() and (np.diff(trial.seconds) >= 0).all()
-    if rising and trial.seconds[0] >= 0 and np.isfinite(trial.seconds[-1]):
-        return
-    lost = ~(np.isfinite(trial.seconds) & np.isfinite(trial.steps))
-    if lost.any():
-        trial.notes.append(f"{lost.sum()} evaluation(s) without time or step, left out")
-        _take(trial, np.flatnonzero(~lost))
-    if (np.diff(trial.steps) <= 0).any():
-        _order(trial)
-    seconds = trial.seconds
-    if not seconds.size:
-        trial.unusable = "has no evaluation with a time and a step"
-    elif seconds.min() < 0:
-        trial.unusable = f"has a negative submission time ({seconds.min():g} s)"
-    elif (np.diff(seconds) < 0).any():
-        step = trial.steps[np.argmax(np.diff(seconds) < 0)]
-        trial.unusable = f"has a clock that runs backwards after step {step:g}"
-
-
-def _order(trial: Trial) -> None:
-    """Order the evaluations by step; of a step that was repeated the last row counts.
-
-    If the run was restarted from a checkpoint (so its preemption count says, or a clock
-    that contradicts the steps), evaluations that the restart went back behind are lost
-    work and left out.
-    """
-    backwards = trial.steps[::-1]
-    _, last = np.unique(backwards, return_index=True)
-    rows = backwards.size - 1 - last
-    restarted = trial.totals.get("preemption_count", 0.0) > 0.0
-    if restarted or (np.diff(trial.seconds[rows]) < 0).any():
-        kept = [
-            np.minimum.accumulate(np.append(np.inf, values[::-1][:-1]))[::-1] > values
-            for values in (trial.steps, trial.seconds)
-        ]
-        rows = np.flatnonzero(kept[0] & kept[1])
-    left_out = trial.steps.size - rows.size
-    trial.notes.append(f"steps repeated or out of order; {left_out} row(s) left out")
-    _take(trial, rows)
-
-
-def _take(trial: Trial, rows: NDArray[np.intp]) -> None:
-    """Keep these evaluations, in this order."""
-    trial.columns = {name: values[rows] for name, values in trial.columns.items()}
-
-
-def _list(numbers: list[int]) -> str:
-    """Return a few numbers for a message."""
-    return ", ".join(map(str, numbers[:5])) + (" ..." if len(numbers) > 5 else "")

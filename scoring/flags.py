@@ -12,6 +12,8 @@ from typing import Any, NoReturn
 
 from algorithmic_efficiency.errors import UsageError, UserError
 from algorithmic_efficiency.paths import path_of
+from algorithmic_efficiency.text import show
+from scoring.records import shorten
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,8 @@ class _Parser(argparse.ArgumentParser):
     """A parser that reports a wrong command line as one UsageError."""
 
     def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message[0].upper()}{message[1:]}; --help lists the flags.")
+        message = shorten(f"{message[0].upper()}{message[1:]}", 300)
+        raise UsageError(f"{message}; --help lists the flags.")
 
 
 def parse(
@@ -68,13 +71,22 @@ def parse(
 def run(main: Callable[[Sequence[str]], int]) -> NoReturn:
     """Run a command: one sentence and exit code 2 for what the user can put right."""
     try:
-        sys.exit(main(sys.argv[1:]))
+        code = main(sys.argv[1:])
+        sys.stdout.flush()
+        sys.exit(code)
     except UserError as error:
-        print(error, file=sys.stderr)
+        show(str(error), sys.stderr)
         sys.exit(2)
-    except BrokenPipeError:  # whoever read our output, `head` say, has seen enough
+    except KeyboardInterrupt:
+        show("Interrupted.", sys.stderr)
+        sys.exit(1)
+    except OSError as error:
+        # Whoever read our output, `head` say, has seen enough; or it has no room.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+        if isinstance(error, BrokenPipeError):
+            sys.exit(0)
+        show(f"Cannot write or read: {error.strerror or error}.", sys.stderr)
+        sys.exit(2)
 
 
 def _plain(word: str, switches: set[str], names: Sequence[str]) -> str:

@@ -7,32 +7,46 @@ Nothing is dropped silently: what cannot be used, or had to be repaired, is a no
 
 from __future__ import annotations
 
-import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from algorithmic_efficiency.errors import UsageError
+from algorithmic_efficiency.text import printable
 from scoring.benchmark import from_run, metrics
-from scoring.evaluations import Trial, check_clock, read_evaluations
+from scoring.evaluations import Trial, read_evaluations
+from scoring.files import is_folder, is_there
+from scoring.order import check_clock
+from scoring.places import STUDY_FOLDER, TRIAL_FOLDER, WORKLOAD_FOLDER, elsewhere
+from scoring.records import checked_run, read_record
 
-WORKLOAD_FOLDER = re.compile(r"(.+)_(jax|pytorch)$")
-TRIAL_FOLDER = re.compile(r"trial_(\d+)$")
 TIMESTAMP = re.compile(r"-\d{4}(-\d{2}){5}$")  # the public runner's suffix of restarts
+EACH = "each"  # framework by framework, as entries of their own
+ENDS = {
+    "running": "is still running; only what it has reached so far counts",
+    "interrupted": "was interrupted; only what it had reached counts",
+}
 
 
 def read_tree(
-    directory: Path, excluded: tuple[str, ...] = (), published: bool = False
+    directory: Path,
+    excluded: tuple[str, ...] = (),
+    published: bool = False,
+    framework: str = "",
+    whole: bool = False,
 ) -> tuple[list[Trial], list[str]]:
     """Return all trials below `directory`, and notes on what was left out.
 
     `published` reads as the public tool does: trials in the order in which the file
     system lists them, rows in file order, clocks parsed as its pandas parses them.
+    `framework` is one of two, 'each' for both as entries of their own, or '' for all
+    as they are. `whole` reads every column of the evaluations.
+
     Raises UsageError if the folder is missing or holds no trial.
     """
-    if not directory.is_dir():
+    if not is_there(directory):
         raise UsageError(
             f"There is no folder {directory}; give --submission_directory a folder "
             "of submissions."
@@ -45,7 +59,7 @@ def read_tree(
         if submission in excluded or folder.name in excluded:
             notes.append(f"{folder}: left out, as --exclude_submissions asks.")
             continue
-        found = list(_trials(folder, submission, notes, published))
+        found = list(_trials(folder, submission, notes, published, whole))
         if not found:
             notes.append(f"{folder}: no trial found; this folder is not scored.")
         trials += found
@@ -58,14 +72,34 @@ def read_tree(
         raise UsageError(f"--exclude_submissions leaves nothing of {directory}.")
     if not trials:
         raise UsageError(
-            f"{directory} holds no trial to score; expected <submission>/<study>/"
-            "<workload>_<jax|pytorch>/trial_<n>/eval_measurements.csv below it."
+            f"{directory} holds no trial to score; {elsewhere(directory)}expected "
+            "<submission>/<study>/<workload>_<jax|pytorch>/trial_<n>/"
+            "eval_measurements.csv below it."
         )
-    return trials, notes
+    return of_framework(trials, framework), notes
+
+
+def of_framework(trials: Sequence[Trial], framework: str) -> list[Trial]:
+    """Return the trials of one framework, or of each as an entry of its own.
+
+    Raises UsageError if there is none of that framework.
+    """
+    if framework == EACH:
+        for trial in trials:
+            trial.submission = f"{trial.submission} ({trial.framework})"
+    kept = [t for t in trials if framework in ("", EACH, t.framework)]
+    if not kept:
+        there = ", ".join(sorted({trial.framework for trial in trials}))
+        raise UsageError(f"--framework={framework}, but all runs are in {there}.")
+    return kept
 
 
 def read_trial(
-    folder: Path, submission: str, study: str, published: bool = False
+    folder: Path,
+    submission: str,
+    study: str,
+    published: bool = False,
+    whole: bool = False,
 ) -> Trial:
     """Return the trial in `folder`, whose parent names workload and framework."""
     workload = WORKLOAD_FOLDER.match(folder.parent.name)
@@ -74,35 +108,51 @@ def read_trial(
         raise UsageError(
             f"{folder} is not a trial; expected <workload>_<jax|pytorch>/trial_<n>."
         )
-    name, framework = workload.groups()
+    name, framework = printable(workload[1]), workload[2]
     trial = Trial(submission, study, name, framework, int(number[1]), str(folder))
-    trial.run = _json(folder / "run.json", trial) or {}
+    record = read_record(folder / "run.json", trial.notes) or {}
+    trial.run = checked_run(record, trial.notes)
     if trial.run.get("scale") == "mini" and not name.endswith("_mini"):
         trial.workload = f"{name}_mini"
     trial.hyperparameters = trial.run.get("hyperparameters")
     if trial.hyperparameters is None:
-        trial.hyperparameters = _json(folder / "hparams.json", trial)
-    if trial.run.get("status") == "running":
-        trial.notes.append("is still running; only what it has reached so far counts")
+        trial.hyperparameters = read_record(folder / "hparams.json", trial.notes)
+    trial.failed = has_failed(trial.run) and not published
+    if note := ENDS.get(_end(trial.run)):
+        trial.notes.append(note)
     carried = from_run(trial.workload, trial.run)
     metric = metrics().get(trial.workload, carried.metric if carried else "")
-    read_evaluations(folder / "eval_measurements.csv", trial, metric, published)
+    read_evaluations(folder / "eval_measurements.csv", trial, metric, published, whole)
     if not published and trial.columns and not trial.unusable:
         check_clock(trial)
     return trial
 
 
+def has_failed(run: Mapping[str, Any]) -> bool:
+    """Tell whether a run ended by a fault; its score is then inf, whatever it reached.
+
+    The public tool knows nothing of it.
+    """
+    return _end(run) == "failed"
+
+
+def _end(run: Mapping[str, Any]) -> str:
+    """Return how a run ended; our earlier versions call failed what Ctrl-C ended."""
+    interrupted = "interrupted" in (run.get("status"), run.get("stop_reason"))
+    return "interrupted" if interrupted else str(run.get("status", ""))
+
+
 def _submissions(directory: Path, notes: list[str]) -> Iterator[tuple[Path, str]]:
     """Yield folders with their submission's name; restarts share one name."""
-    folders = _folders(directory)
-    inside = [f for f in folders if re.match(r"study_\d+$", f.name) or _is_runs(f)]
+    folders = _folders(directory, notes)
+    inside = [f for f in folders if STUDY_FOLDER.match(f.name) or _is_runs(f)]
     if inside:
         notes.append(f"{directory} is itself one submission and is scored as such.")
-        yield directory, directory.resolve().name
+        yield directory, printable(directory.resolve().name)
         return
     names: dict[str, Path] = {}
     for folder in folders:
-        name = TIMESTAMP.sub("", folder.name)
+        name = printable(TIMESTAMP.sub("", folder.name))
         if name in names:
             notes.append(f"{folder}: merged with {names[name]} as submission {name}.")
         names[name] = folder
@@ -110,54 +160,57 @@ def _submissions(directory: Path, notes: list[str]) -> Iterator[tuple[Path, str]
 
 
 def _trials(
-    folder: Path, submission: str, notes: list[str], published: bool
+    folder: Path, submission: str, notes: list[str], published: bool, whole: bool
 ) -> Iterator[Trial]:
     """Yield the trials of a submission's folder, with or without study folders."""
-    for inner in _folders(folder):
+    for inner in _folders(folder, notes):
         if WORKLOAD_FOLDER.match(inner.name):
             studies = [("study_0", inner)]
         else:
-            studies = [(inner.name, runs) for runs in _folders(inner)]
+            study = printable(inner.name)
+            studies = [(study, runs) for runs in _folders(inner, notes)]
         for study, runs in studies:
             if not WORKLOAD_FOLDER.match(runs.name):
                 notes.append(f"{runs}: not a <workload>_<jax|pytorch> folder; ignored.")
                 continue
             found = []
-            for trial in listing(runs):
-                if TRIAL_FOLDER.match(trial.name) and trial.is_dir():
+            for trial in _entries(runs, listing, notes):
+                if TRIAL_FOLDER.match(trial.name) and is_folder(trial):
                     found.append(trial)
                 elif trial.name.startswith("trial"):
                     notes.append(f"{trial.path}: not a trial_<number> folder; ignored.")
             for trial in found if published else sorted(found, key=_number):
-                yield read_trial(Path(trial), submission, study, published)
+                yield read_trial(Path(trial), submission, study, published, whole)
 
 
-def _json(path: Path, trial: Trial) -> dict[str, Any] | None:
-    """Return the JSON object in `path`, None without one; damage is a note."""
-    try:
-        data = json.loads(path.read_text())
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as error:
-        trial.notes.append(f"{path.name} is not JSON ({error}) and is ignored")
-        return None
-    if not isinstance(data, dict):
-        trial.notes.append(f"{path.name} is not a JSON object and is ignored")
-        return None
-    return data
-
-
-def _folders(path: Path) -> list[Path]:
+def _folders(path: Path, notes: list[str]) -> list[Path]:
     """Return the folders in `path` by name, hidden ones left out."""
-    found = [e for e in os.scandir(path) if e.is_dir() and e.name[0] != "."]
+    found = [
+        e
+        for e in _entries(path, os.scandir, notes)
+        if e.name[0] != "." and is_folder(e)
+    ]
     return [Path(entry) for entry in sorted(found, key=lambda entry: entry.name)]
 
 
 def _is_runs(folder: Path) -> bool:
     """Tell whether `folder` is a workload's folder, with trials directly in it."""
     return bool(WORKLOAD_FOLDER.match(folder.name)) and any(
-        TRIAL_FOLDER.match(inner.name) for inner in _folders(folder)
+        TRIAL_FOLDER.match(inner.name) for inner in _folders(folder, [])
     )
+
+
+def _entries(
+    folder: Path,
+    scan: Callable[[Path], Iterable[os.DirEntry[str]]],
+    notes: list[str],
+) -> list[os.DirEntry[str]]:
+    """Return what is in `folder`; one that cannot be read is a note."""
+    try:
+        return list(scan(folder))
+    except OSError as error:
+        notes.append(f"{folder}: cannot be read ({error.strerror}); ignored.")
+        return []
 
 
 def listing(folder: Path) -> list[os.DirEntry[str]]:

@@ -6,17 +6,16 @@ In CSV files a miss is `inf` and an unknown number is empty; in JSON both are nu
 from __future__ import annotations
 
 import csv
-import gzip
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from algorithmic_efficiency.errors import StorageError, UsageError
-from scoring.evaluations import TOTALS, Trial
+from algorithmic_efficiency.text import csv_cell, markdown_cell, printable
+from scoring.files import storing
 
 Results = dict[str, Any]
 
@@ -36,9 +35,8 @@ def write_tables(results: Results, folder: Path) -> None:
     for name in CSV_TABLES:
         _write_csv(folder / f"{FILE_NAMES.get(name, name)}.csv", results[name])
     write_times(results, folder)
-    text = json.dumps(jsonable(results))
-    (folder / "results.json").write_text(text + "\n")
-    (folder / "tables.md").write_text(markdown(results))
+    _write(folder / "results.json", json.dumps(jsonable(results)) + "\n")
+    _write(folder / "tables.md", tables(results, markdown_cell))
 
 
 def write_times(results: Results, folder: Path) -> None:
@@ -47,8 +45,12 @@ def write_times(results: Results, folder: Path) -> None:
     _write_csv(folder / "trials.csv", results["trials"])
 
 
-def markdown(results: Results) -> str:
-    """Return the leaderboard and the times to target as Markdown tables."""
+def tables(results: Results, cell: Callable[[str], str] = printable) -> str:
+    """Return the leaderboard and the times to target as Markdown tables.
+
+    `cell` makes names harmless where the tables go; as they are they are for a
+    terminal.
+    """
     settings = results["settings"]
     lines = [
         f"Scores by AlgoPerf {settings['benchmark_version']} ({settings['rules']} "
@@ -58,11 +60,11 @@ def markdown(results: Results) -> str:
         "",
     ]
     head = ["rank", "submission", "score", "group", "targets reached"]
-    head.append(f"speed-up over {settings['reference']}")
+    head.append(f"speed-up over {cell(settings['reference'])}")
     body = [
         [
             f"{row['rank']:g}",
-            row["submission"],
+            cell(row["submission"]),
             spread(row, "score", "{:.4f}"),
             row["group"],
             f"{row['reached']} of {row['workloads']}",
@@ -78,8 +80,9 @@ def markdown(results: Results) -> str:
     body = []
     for name in [row["submission"] for row in results["scores"]]:
         rows = [cells[name, key] for key in keys]
-        body.append([name, *(_time(row) for row in rows)])
-    return "\n".join([*lines, *_table(["submission", *keys], body), ""])
+        body.append([cell(name), *(cell(_time(row)) for row in rows)])
+    head = ["submission", *(cell(key) for key in keys)]
+    return "\n".join([*lines, *_table(head, body), ""])
 
 
 def spread(row: Results, key: str, form: str) -> str:
@@ -102,47 +105,16 @@ def plain(number: float) -> str:
 
 
 def jsonable(value: Any) -> Any:
-    """Return `value` with plain types only, and null for inf and NaN."""
+    """Return `value` with plain types and text only, and null for inf and NaN."""
     if isinstance(value, float):
         return float(value) if math.isfinite(value) else None
     if isinstance(value, dict):
-        return {str(key): jsonable(item) for key, item in value.items()}
+        return {printable(str(key)): jsonable(item) for key, item in value.items()}
+    if isinstance(value, str):
+        return printable(value)
     if isinstance(value, list | tuple):
         return [jsonable(item) for item in value]
     return jsonable(value.item()) if isinstance(value, np.generic) else value
-
-
-def save_trials(path: Path, trials: Sequence[Trial]) -> None:
-    """Write what was read, one JSON line per trial, compressed if the name ends so."""
-    rows = []
-    for trial in trials:
-        columns = {name: values.tolist() for name, values in trial.columns.items()}
-        rows.append(json.dumps({**trial.__dict__, "columns": columns}))
-    data = ("\n".join(rows) + "\n").encode()
-    try:
-        path.write_bytes(gzip.compress(data, mtime=0) if path.suffix == ".gz" else data)
-    except OSError as error:
-        why = error.strerror or error
-        raise StorageError(f"Cannot write {path}: {why}.") from error
-
-
-def load_trials(path: Path) -> list[Trial]:
-    """Return what `save_trials` wrote; raises UsageError for anything else."""
-    try:
-        data = path.read_bytes()
-        text = gzip.decompress(data) if path.suffix == ".gz" else data
-        trials = [Trial(**json.loads(line)) for line in text.splitlines()]
-    except (OSError, ValueError, TypeError, EOFError) as error:
-        raise UsageError(
-            f"{path} cannot be read as results saved with --save_results_to_filename: "
-            f"{error}."
-        ) from error
-    for trial in trials:
-        trial.columns = {k: np.array(v, float) for k, v in trial.columns.items()}
-        for name in TOTALS:  # in files of earlier versions
-            if name in trial.columns:
-                trial.totals[name] = float(trial.columns.pop(name)[-1])
-    return trials
 
 
 def _pivot(results: Results) -> list[Results]:
@@ -177,16 +149,22 @@ def _table(head: list[str], body: list[list[str]]) -> list[str]:
 def _write_csv(path: Path, rows: list[Results]) -> None:
     """Write rows with the union of their keys as header, in order of appearance."""
     names = list(dict.fromkeys(key for row in rows for key in row))
-    with path.open("w", newline="") as file:
+    with storing(path), path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(names)
+        writer.writerow(map(csv_cell, names))
         writer.writerows([_word(row.get(name)) for name in names] for row in rows)
 
 
+def _write(path: Path, text: str) -> None:
+    """Write a text file; raises StorageError."""
+    with storing(path):
+        path.write_text(text, encoding="utf-8")
+
+
 def _word(value: Any) -> Any:
-    """Return a cell: NaN is empty, a list or an object is JSON."""
+    """Return a cell: NaN is empty, a list or an object is JSON, text is text."""
     if isinstance(value, float) and math.isnan(value):
         return ""
     if isinstance(value, list | dict):
         return json.dumps(jsonable(value))
-    return value
+    return csv_cell(value)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import html
 import json
 import math
 from collections.abc import Sequence
 from typing import Any
 
+from algorithmic_efficiency.text import html_text
 from scoring.outputs import plain, spread
 from scoring.pictures import colour
 
@@ -25,7 +25,7 @@ def leaderboard(results: Results) -> str:
         body.append(
             [
                 f"{row['rank']:g}",
-                swatch + html.escape(row["submission"]),
+                swatch + html_text(row["submission"]),
                 f"<strong>{row['score']:.4f}</strong>",
                 _bar(row, colour(place)),
                 row["group"],
@@ -44,7 +44,7 @@ def leaderboard(results: Results) -> str:
         "Rank interval",
         "Targets",
         "Graded score",
-        f"Speed-up over {html.escape(results['settings']['reference'])}",
+        f"Speed-up over {html_text(results['settings']['reference'])}",
     ]
     return _table(head, body)
 
@@ -59,8 +59,8 @@ def heat_map(results: Results) -> str:
     for row in results["scores"]:
         name = row["submission"]
         lines.append(
-            f"<tr data-submission='{html.escape(name)}'>"
-            f"<th scope='row'>{html.escape(name)}</th>"
+            f"<tr data-submission='{html_text(name)}'>"
+            f"<th scope='row'>{html_text(name)}</th>"
         )
         lines += [_heat(cells[name, workload], results) for workload in workloads]
         lines.append("</tr>")
@@ -77,12 +77,12 @@ def comparisons(results: Results) -> str:
         more = pair["more_studies"]
         body.append(
             [
-                html.escape(f"{first} vs {second}"),
+                html_text(f"{first} vs {second}"),
                 spread({**pair, **_ends(pair)}, "difference", "{:+.3f}"),
                 _percent(pair["better"]),
                 f"{pair['p_value']:.3f}" if not math.isnan(pair["better"]) else DASH,
                 spread(pair, "speedup", "{:.2f}"),
-                html.escape(verdict),
+                html_text(verdict),
                 DASH if more is None else f"{more:,}",
             ]
         )
@@ -103,7 +103,7 @@ def ladder(results: Results) -> str:
     levels = [key for key in results["workloads"][0] if key.startswith("to_")]
     rows = [row for row in results["workloads"] if row["counted"]]
     body = [
-        [html.escape(r["submission"]), html.escape(r["workload"])]
+        [html_text(r["submission"]), html_text(r["workload"])]
         + [_number(r[level]) for level in levels]
         for r in rows
     ]
@@ -120,14 +120,14 @@ def pace(results: Results) -> str:
         chance = f"{row['hit_low']:.0%} to {row['hit_high']:.0%}"
         body.append(
             [
-                html.escape(row["submission"]),
-                html.escape(row["workload"]),
+                html_text(row["submission"]),
+                html_text(row["workload"]),
                 _number(row["seconds"]),
                 _number(row["steps"]),
                 _number(row["seconds_per_step"]),
                 _percent(row["evaluation_share"]),
                 f"{row['hits']} of {row['studies']} ({chance})",
-                html.escape(row["reason"]) or DASH,
+                html_text(row["reason"]) or DASH,
             ]
         )
     head = [
@@ -155,9 +155,9 @@ def stability(results: Results) -> str:
             same.append(row["name"])
     body = [
         [
-            html.escape(f"{row['dropped']} {row['name']}"),
-            html.escape(row["first"]),
-            html.escape("; ".join(row["swaps"])) or DASH,
+            html_text(f"{row['dropped']} {row['name']}"),
+            html_text(row["first"]),
+            html_text("; ".join(row["swaps"])) or DASH,
         ]
         for row in changed
     ]
@@ -171,11 +171,11 @@ def environment(results: Results) -> str:
     """Return versions and hardware of every group of runs."""
     parts = []
     for row in results["environment"]:
-        who = html.escape(f"{', '.join(row['submissions'])} ({row['framework']})")
+        who = html_text(f"{', '.join(row['submissions'])} ({row['framework']})")
         lines = []
         for key in ("versions", "hardware"):
             if row[key]:
-                text = html.escape(json.dumps(row[key], indent=1, sort_keys=True))
+                text = html_text(json.dumps(row[key], indent=1, sort_keys=True))
                 lines.append(f"<pre>{text}</pre>")
         text = "".join(lines) or "<p>These runs carry no record of it (run.json).</p>"
         parts.append(f"<details><summary>{who}</summary>{text}</details>")
@@ -184,7 +184,7 @@ def environment(results: Results) -> str:
 
 def warnings(results: Results) -> str:
     """Return everything that was left out, repaired or assumed."""
-    items = "".join(f"<li>{html.escape(text)}</li>" for text in results["warnings"])
+    items = "".join(f"<li>{html_text(text)}</li>" for text in results["warnings"])
     return f"<ul>{items}</ul>" if items else "<p>Nothing was left out.</p>"
 
 
@@ -200,7 +200,7 @@ def _heat(row: Results, results: Results) -> str:
             f"<strong>{ratio:.2f}</strong><small>{time} {results['settings']['unit']}"
             "</small></td>"
         )
-    reason = html.escape(row["reason"] or "missing")
+    reason = html_text(row["reason"] or "missing")
     return f"<td class='miss'><strong>miss</strong><small>{reason}</small></td>"
 
 
@@ -241,13 +241,13 @@ def _percent(value: float) -> str:
 
 def _names(names: Sequence[str]) -> str:
     """Return names for a sentence."""
-    words = [f"<em>{html.escape(name)}</em>" for name in names]
+    words = [f"<em>{html_text(name)}</em>" for name in names]
     return ", ".join(words[:-1]) + (" or " if len(words) > 1 else "") + words[-1]
 
 
 def _words(name: str) -> str:
     """Return a name that may break at its underscores."""
-    return html.escape(name).replace("_", "_<wbr>")
+    return html_text(name).replace("_", "_<wbr>")
 
 
 def _table(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:

@@ -14,12 +14,16 @@ from pathlib import Path
 from algorithmic_efficiency.backends.tuning_cpu import keep_freed_memory
 from algorithmic_efficiency.errors import StorageError, UsageError
 from algorithmic_efficiency.paths import path_of
+from algorithmic_efficiency.text import show
 from scoring import flags, outputs
 from scoring.benchmark import VERSIONS
 from scoring.evaluations import Trial
+from scoring.files import storing
 from scoring.flags import Flag
-from scoring.logs import read_tree
+from scoring.logs import EACH, has_failed, of_framework, read_tree
+from scoring.places import FRAMEWORKS
 from scoring.results import Results, build
+from scoring.saved import load_trials, save_trials
 from scoring.scored import Options, Scored, prepare
 
 FLAGS = (
@@ -32,6 +36,8 @@ FLAGS = (
          ("submission_time", "steps")),
     Flag("self_tuning_ruleset", None, "self-tuning (one trial per study); by default "
          "what the run records say"),
+    Flag("framework", "", "which runs count where a submission has both; each: all, "
+         "as entries of their own", (*FRAMEWORKS, EACH)),
     Flag("strict", False, "refuse incomplete or damaged input instead of listing it"),
     Flag("exclude_submissions", "", "submissions to leave out, with commas between"),
     Flag("reference", "", "submission that speed-ups refer to; by default the one "
@@ -47,6 +53,7 @@ FLAGS = (
     Flag("load_results_from_filename", "", "read such a file instead of a folder"),
 )  # fmt: skip
 MOST_NOTES = 20  # on the terminal
+MOST_RESAMPLES = 100_000  # take some gigabytes with fifty submissions
 
 
 def main(argv: Sequence[str]) -> int:
@@ -67,7 +74,7 @@ def main(argv: Sequence[str]) -> int:
     keep_freed_memory()  # a tenth of the time would go into asking for it again
     trials, notes = _read(values)
     if values.save_results_to_filename:
-        outputs.save_trials(Path(values.save_results_to_filename), trials)
+        save_trials(Path(values.save_results_to_filename), trials)
     scored, problems = prepare(trials, options)
     results = build(scored, [*notes, *problems], options)
     folder = make_folder(values.output_dir)
@@ -83,8 +90,11 @@ def main(argv: Sequence[str]) -> int:
 
 def check_bootstrap(resamples: int, seed: int) -> None:
     """Raise UsageError for numbers with which nothing can be drawn."""
-    if resamples < 1:
-        raise UsageError(f"--resamples={resamples}: at least 1 is needed.")
+    if not 1 <= resamples <= MOST_RESAMPLES:
+        raise UsageError(
+            f"--resamples={resamples}: at least 1 and at most {MOST_RESAMPLES:,} are "
+            "drawn; 10,000 are enough for three digits."
+        )
     if seed < 0:
         raise UsageError(f"--seed={seed}: a seed is 0 or greater.")
 
@@ -105,8 +115,9 @@ def write_pages(results: Results, scored: Scored, folder: Path) -> None:
     from scoring.pictures import write_pictures
     from scoring.report import write_report
 
-    write_pictures(results, folder)
-    write_report(results, scored, folder / "report.html")
+    with storing(folder):
+        write_pictures(results, folder)
+        write_report(results, scored, folder / "report.html")
 
 
 def _read(values: object) -> tuple[list[Trial], list[str]]:
@@ -121,14 +132,15 @@ def _read(values: object) -> tuple[list[Trial], list[str]]:
         raise UsageError(
             "Give one of --submission_directory and --load_results_from_filename."
         )
+    published, framework = given["rules"] == "published", given["framework"]
     if directory:
-        return read_tree(Path(directory), excluded, given["rules"] == "published")
-    trials = [
-        t for t in outputs.load_trials(Path(saved)) if t.submission not in excluded
-    ]
+        return read_tree(Path(directory), excluded, published, framework)
+    trials = [t for t in load_trials(Path(saved)) if t.submission not in excluded]
     if not trials:
         raise UsageError(f"{saved} holds no trial to score.")
-    return trials, []
+    for trial in trials:
+        trial.failed = has_failed(trial.run) and not published
+    return of_framework(trials, framework), []
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -138,12 +150,12 @@ def _names(text: str) -> tuple[str, ...]:
 
 def _print(results: Results, folder: Path) -> None:
     """Print the tables, the warnings and where everything lies."""
-    print(outputs.markdown(results))
+    show(outputs.tables(results))
     for warning in results["warnings"][:MOST_NOTES]:
-        print(f"note: {warning}")
+        show(f"note: {warning}")
     if (more := len(results["warnings"]) - MOST_NOTES) > 0:
-        print(f"note: {more} more like these are in the report and in results.json.")
-    print(f"All tables are in {folder}.")
+        show(f"note: {more} more like these are in the report and in results.json.")
+    show(f"All tables are in {folder}.")
 
 
 if __name__ == "__main__":

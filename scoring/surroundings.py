@@ -65,16 +65,6 @@ def settings(framework: str) -> dict[str, Any]:
     return {**errors, **(_of_jax() if framework == "jax" else _of_pytorch())}
 
 
-def unfinished(framework: str) -> bool:
-    """Tell whether JAX still computes an array; PyTorch's wait covers all work."""
-    if framework != "jax":
-        return False
-    import jax
-
-    time.sleep(GRACE_SECONDS)
-    return not all(array.is_ready() for array in jax.live_arrays())
-
-
 def _code(name: str, value: Any) -> Iterator[tuple[str, Any]]:
     """Yield what can be replaced of a function, a class or a table."""
     if isinstance(value, Mapping):

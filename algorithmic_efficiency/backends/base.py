@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+from algorithmic_efficiency import sources
 from algorithmic_efficiency.backends import tuning_cpu
 from algorithmic_efficiency.errors import UsageError
 from algorithmic_efficiency.losses import Ops
@@ -74,6 +75,9 @@ class Backend(Protocol):
         `shapes` are canonical; what `function` gets is the shape in this framework.
         """
 
+    def adopt(self, optimizer_state: Any) -> Any:
+        """Returns a submission's first state, placed as its later ones will be."""
+
     def forward(
         self, model: Any, params: Any, batch: Any, model_state: Any, how: "Pass"
     ) -> tuple[Any, Any]:
@@ -109,8 +113,11 @@ class Backend(Protocol):
     def seed_globals(self, pair: tuple[int, int]) -> None:
         """Seeds the framework's own generator, if it has one."""
 
-    def wait(self, *trees: Any) -> None:
-        """Returns when the devices have finished all that these trees depend on."""
+    def wait(self) -> None:
+        """Returns when the devices have finished all that they were asked for."""
+
+    def keep_settings(self) -> None:
+        """Undoes what a submission may have set; called after each of its functions."""
 
     def nonfinite(self, params: Any) -> str | None:
         """Returns the name of a parameter that holds NaN or inf, or None."""
@@ -133,15 +140,17 @@ def import_model(definition: Definition, framework: str) -> Any:
     return importlib.import_module(f"{definition.package}.{framework}").Model
 
 
-def make(framework: str, **options: Any) -> Backend:
+def make(framework: str, *, submission: Path | None = None, **options: Any) -> Backend:
     """Returns the backend of this name.
 
     Args:
       framework: 'pytorch' or 'jax'.
+      submission: the file that will be run; in JAX its style chooses the backend.
       options: process settings, as the backend's constructor says.
 
     Raises:
       UsageError: unknown framework, or it is not installed.
+      SubmissionError: the submission mixes two styles.
     """
     if framework not in FRAMEWORKS:
         raise UsageError(
@@ -153,6 +162,8 @@ def make(framework: str, **options: Any) -> Backend:
             f"is not installed. Install it with: pip install '.[{framework}]'."
         )
     tuning_cpu.keep_freed_memory()
-    module = importlib.import_module(f"algorithmic_efficiency.backends.{framework}")
+    style = sources.style_of(submission) if submission and framework == "jax" else ""
+    name = "jax_pmap" if style == "pmap" else framework
+    module = importlib.import_module(f"algorithmic_efficiency.backends.{name}")
     backend: Backend = module.make(**options)
     return backend

@@ -15,7 +15,9 @@ from flax import serialization
 from algorithmic_efficiency import jax_sharding_utils
 from algorithmic_efficiency import params as parameters
 from algorithmic_efficiency.backends.base import Pass, Summary, import_model
+from algorithmic_efficiency.backends.compilation_caches import turn_off_jax
 from algorithmic_efficiency.backends.jax_ops import JaxOps as JaxOps
+from algorithmic_efficiency.backends.jax_waiting import Barrier
 from algorithmic_efficiency.errors import StorageError
 from algorithmic_efficiency.nn.batch_norm.jax import recalibrate
 from algorithmic_efficiency.spec import Definition, Field
@@ -26,7 +28,8 @@ _SAVED = (jax.Array, np.ndarray, np.generic, bool, int, float)
 
 
 def make() -> "JaxBackend":
-    """Returns the backend over all local devices."""
+    """Returns the backend over all local devices, without JAX's cache on disk."""
+    turn_off_jax()
     return JaxBackend()
 
 
@@ -37,6 +40,7 @@ class JaxBackend:
 
     def __init__(self) -> None:
         self.ops = JaxOps()
+        self._barrier = Barrier()
 
     @property
     def device_count(self) -> int:
@@ -71,21 +75,31 @@ class JaxBackend:
             }
         )
 
+    def adopt(self, optimizer_state: Any) -> Any:
+        """Returns the state as it is."""
+        return optimizer_state
+
     def forward(
         self, model: Any, params: Any, batch: Any, model_state: Any, how: Pass
     ) -> tuple[Any, Any]:
         """Returns (outputs, new state); the very same state where nothing moves."""
-        moves = how.update and bool(model_state)
-        result = model.apply(
-            {"params": params, **(model_state or {})},
-            batch["inputs"],
-            weights=batch.get("weights"),
-            train=how.train,
-            use_running_average=how.use_running_average,
-            rngs={"dropout": how.rng} if how.train and how.rng is not None else None,
-            mutable=["batch_stats"] if moves else False,
-            **how.options,
-        )
+        moves, draws = how.update and bool(model_state), how.rng is not None
+        try:
+            result = model.apply(
+                {"params": params, **(model_state or {})},
+                batch["inputs"],
+                weights=batch.get("weights"),
+                train=how.train,
+                use_running_average=how.use_running_average,
+                rngs={"dropout": how.rng} if how.train and draws else None,
+                mutable=["batch_stats"] if moves else False,
+                **how.options,
+            )
+        except flax.errors.InvalidRngError as error:
+            raise ValueError(
+                "Found rng=None in mode TRAIN; this model draws dropout or masks of "
+                "SpecAugment from it. Pass the rng of update_params, or another key."
+            ) from error
         if not moves:
             return result, model_state
         outputs, moved = result
@@ -141,9 +155,12 @@ class JaxBackend:
     def seed_globals(self, pair: tuple[int, int]) -> None:
         """Does nothing: JAX has no global generator."""
 
-    def wait(self, *trees: Any) -> None:
-        """Blocks until every array in the trees has been computed."""
-        jax.block_until_ready(trees)
+    def wait(self) -> None:
+        """Blocks until every device is idle; see `jax_waiting`."""
+        self._barrier.wait()
+
+    def keep_settings(self) -> None:
+        """Does nothing: the compilation cache cannot be turned on again."""
 
     def nonfinite(self, params: Any) -> str | None:
         """Returns the name of a parameter that holds NaN or inf, or None."""

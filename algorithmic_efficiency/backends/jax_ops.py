@@ -36,6 +36,10 @@ class JaxOps:
         """Returns ones in the shape and dtype of x."""
         return jnp.ones_like(x)
 
+    def wide(self, x: jax.Array) -> jax.Array:
+        """Returns x in float32, or in its own dtype where that is wider."""
+        return x.astype(jnp.promote_types(x.dtype, jnp.float32))
+
     def argmax(self, x: jax.Array) -> jax.Array:
         """Returns the place of the largest entry along the last axis."""
         return jnp.argmax(x, -1)

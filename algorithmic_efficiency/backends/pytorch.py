@@ -17,7 +17,9 @@ from algorithmic_efficiency.backends.base import (
     Summary,
     import_model,
 )
+from algorithmic_efficiency.backends.compilation_caches import TorchCaches
 from algorithmic_efficiency.backends.pytorch_ops import TorchOps as TorchOps
+from algorithmic_efficiency.backends.pytorch_weights import RealWeights
 from algorithmic_efficiency.errors import StorageError
 from algorithmic_efficiency.nn.batch_norm.moments import recalibrate
 from algorithmic_efficiency.nn.batch_norm.pytorch import batch_norm_mode
@@ -46,6 +48,8 @@ class PyTorchBackend:
         self.ops = TorchOps()
         self.device = device
         self._compile = compile_models
+        self._caches = TorchCaches()
+        self._real = RealWeights()
 
     def build(self, definition: Definition) -> Any:
         """Returns what `init` needs to make the module: nothing is allocated yet."""
@@ -74,6 +78,10 @@ class PyTorchBackend:
         """Returns {name: function(name, shape)}."""
         return {name: function(name, shape) for name, shape in shapes.items()}
 
+    def adopt(self, optimizer_state: Any) -> Any:
+        """Returns the state as it is."""
+        return optimizer_state
+
     def forward(
         self, model: Any, params: Any, batch: Any, model_state: Any, how: Pass
     ) -> tuple[Any, Any]:
@@ -88,8 +96,9 @@ class PyTorchBackend:
                 use_running_average=how.use_running_average,
             ),
         ):
-            mask = _mask(batch.get("weights"))
-            return params(batch["inputs"], mask, **how.options), model_state
+            mask = self._real.mask(batch.get("weights"))
+            options = {key: float(value) for key, value in how.options.items()}
+            return params(batch["inputs"], mask, **options), model_state
 
     def recalibrate(
         self, model: Any, params: Any, model_state: Any, batches: Iterable[Any]
@@ -99,7 +108,9 @@ class PyTorchBackend:
         recalibrate(
             params,
             batches,
-            lambda batch: params(batch["inputs"], _mask(batch.get("weights"))),
+            lambda batch: params(
+                batch["inputs"], self._real.mask(batch.get("weights"))
+            ),
         )
         return model_state
 
@@ -121,13 +132,13 @@ class PyTorchBackend:
         """Returns the batch on the device, images as channels_last [B, C, H, W].
 
         Integer targets become int64, PyTorch's index type. `weights` without padding
-        is marked, so that batch norm need not ask the device.
+        is remembered, so that batch norm need not ask the device.
         """
         placed = {
             key: self._tensor(value, fields.get(key)) for key, value in batch.items()
         }
-        if "weights" in batch:
-            placed["weights"].all_real = bool(np.all(batch["weights"] != 0))
+        if "weights" in batch and np.all(batch["weights"] != 0):
+            self._real.remember(placed["weights"])
         return placed
 
     def _tensor(self, value: Any, field: Any) -> Any:
@@ -154,11 +165,17 @@ class PyTorchBackend:
         """Seeds PyTorch's generators on all devices."""
         torch.manual_seed((pair[0] << 31) | pair[1])
 
-    def wait(self, *trees: Any) -> None:
-        """Waits for the GPU; a CPU has finished when a call returns."""
-        del trees
+    def wait(self) -> None:
+        """Waits for all streams of all GPUs; a CPU has finished when a call returns."""
         if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
+            for number in range(torch.cuda.device_count()):
+                # Another GPU where nobody has memory is not woken up.
+                if number == self.device.index or torch.cuda.memory_reserved(number):
+                    torch.cuda.synchronize(number)
+
+    def keep_settings(self) -> None:
+        """Keeps torch.compile away from what earlier runs have compiled."""
+        self._caches.keep()
 
     def nonfinite(self, params: Any) -> str | None:
         """Returns the name of a parameter that holds NaN or inf, or None."""
@@ -234,15 +251,6 @@ class PyTorchBackend:
 
 def _has_images(fields: Mapping[str, Any]) -> bool:
     return any(isinstance(f, Field) and f.layout == "HWC" for f in fields.values())
-
-
-def _mask(weights: Any) -> Any:
-    """Returns None where every example is known to be real, else the weights."""
-    if weights is None or getattr(weights, "all_real", False):
-        return None
-    if weights.device.type == "cpu" and bool((weights != 0).all()):
-        return None
-    return weights
 
 
 def _to_numpy(tree: Any) -> Any:

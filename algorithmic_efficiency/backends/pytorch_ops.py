@@ -35,6 +35,10 @@ class TorchOps:
         """Returns ones in the shape and dtype of x."""
         return torch.ones_like(x)
 
+    def wide(self, x: torch.Tensor) -> torch.Tensor:
+        """Returns x in float32, or in its own dtype where that is wider."""
+        return x.to(torch.promote_types(x.dtype, torch.float32))
+
     def argmax(self, x: torch.Tensor) -> torch.Tensor:
         """Returns the place of the largest entry along the last axis."""
         return x.argmax(-1)

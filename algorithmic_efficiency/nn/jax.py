@@ -5,6 +5,7 @@ Parameters start at zero: their values are drawn once for both frameworks, from
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +13,7 @@ from flax import linen as nn
 from jax import lax
 
 from algorithmic_efficiency.nn import jax_cpu
+from algorithmic_efficiency.rates import is_known
 
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
     "relu": nn.relu,
@@ -65,6 +67,33 @@ class LayerNorm(nn.Module):
         z = z * lax.rsqrt(variance + LAYER_NORM_EPSILON)
         y: jax.Array = z * (1.0 + scale) + bias
         return y.astype(x.dtype)
+
+
+class Dropout(nn.Module):
+    """Dropout at a rate that may be traced, so that one program serves all rates.
+
+    It draws from the rng 'dropout' as flax.linen.Dropout does; where 1 - rate rounds
+    differently in float32, one entry in 2**23 differs. It is the identity at rate 0 and
+    gives zeros at rate 1, gradients included.
+    """
+
+    @nn.compact
+    def __call__(self, x: jax.Array, rate: Any) -> jax.Array:
+        """Returns x with some entries 0 and the others divided by 1 - rate.
+
+        Args:
+          x: of any shape and float dtype.
+          rate: a float, or an array of shape (); a float of 0 or 1 costs nothing.
+        """
+        if is_known(rate, 0.0):
+            return x
+        if is_known(rate, 1.0):
+            return jnp.zeros_like(x)
+        keep = 1.0 - jnp.asarray(rate, jnp.float32)  # the same bits, known or traced
+        mask = jax.random.bernoulli(self.make_rng("dropout"), keep, x.shape)
+        # Where nothing is kept, a division by 0 would make the gradients NaN.
+        divisor = jnp.where(keep > 0, keep, 1).astype(x.dtype)
+        return jnp.where(mask, x / divisor, 0)
 
 
 def conv2d(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:

@@ -10,6 +10,7 @@ from typing import Any
 
 from algorithmic_efficiency import registry, seeds, submission
 from algorithmic_efficiency.backends import base
+from algorithmic_efficiency.backends.compilation_caches import IGNORED
 from algorithmic_efficiency.errors import DataError, StorageError, UsageError, UserError
 from algorithmic_efficiency.runner import checkpoint, curves, metadata, records, tuning
 from algorithmic_efficiency.runner.clock import Clock
@@ -100,7 +101,7 @@ class Session:
         self.trial = trial
         self.folder = config.trial_folder(study, trial)
         self.definition = registry.get(config.workload)
-        self.point = config.points[trial]
+        self.point = config.point(study, trial)
         self.seed = seed_of(config, study, trial)
         self.rules = rules_of(config, self.definition)
 
@@ -132,8 +133,9 @@ class Session:
         options: dict[str, Any] = {}
         if self.config.framework == "pytorch":
             options["compile_models"] = self.config.torch_compile
-        backend = base.make(self.config.framework, **options)
-        loaded = submission.load(self.config.submission_path)
+        path = self.config.submission_path
+        backend = base.make(self.config.framework, submission=path, **options)
+        loaded = submission.load(path)
         workload = Workload(self.definition, backend, self.config.folders)
         workload.eval_num_workers = self.config.eval_num_workers
         point = tuning.namedtuple(self.point) if self.point is not None else None
@@ -157,6 +159,8 @@ class Session:
         evals = not self.config.skip_evals
         trainer.open_data(self.config.num_workers, position, evals=evals)
         self._write_start(trainer, progress, clock)
+        for name, value in IGNORED.items():
+            line.say(f"Ignored {name}={value}: every run compiles for itself.")
         clock.switch("other")
         try:
             with self._traced():
@@ -256,6 +260,7 @@ class Session:
             "batch_size": trainer.batch_size,
             "bad_examples": trainer.bad_examples,
             "seconds_in": trainer.seconds_in,
+            "ignored_settings": dict(IGNORED),
             "peak_memory_bytes": metadata.peak_memory_bytes(),
             **surroundings(trainer.backend),
         }

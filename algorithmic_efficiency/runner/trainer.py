@@ -7,7 +7,11 @@ from typing import Any
 
 from algorithmic_efficiency import seeds
 from algorithmic_efficiency.backends.base import Backend
-from algorithmic_efficiency.errors import SubmissionError
+from algorithmic_efficiency.errors import (
+    SubmissionError,
+    TrainingCompleteError,
+    UsageError,
+)
 from algorithmic_efficiency.runner.clock import Clock
 from algorithmic_efficiency.runner.recorder import Recorder
 from algorithmic_efficiency.runner.trial import Progress, Result
@@ -35,8 +39,8 @@ class Trainer:
     Attributes:
       state: params, model_state and optimizer_state.
       recorder: writes the records, or is None.
-      seconds_in: seconds that the steps spent in each function of the submission, the
-        wait for the device included in `update_params`.
+      seconds_in: seconds in functions of the submission, the wait for the device
+        included; `init_optimizer_state` is off the clock.
     """
 
     def __init__(
@@ -52,8 +56,12 @@ class Trainer:
         self.backend = backend
         self.hyperparameters = hyperparameters
         self.seed = seed
+        self._batches: Any = None
+        self.queue: Any = None
+        self.recorder: Recorder | None = None
+        backend.keep_settings()  # the submission has been imported
         backend.seed_globals(seeds.pair(seed, "globals"))
-        params, model_state = workload.init_model_fn(self._rng("init_model"))
+        params, model_state = self._initial()
         self.batch_size = submission.batch_size(
             workload.definition.name, backend.device_count
         )
@@ -62,21 +70,38 @@ class Trainer:
             workload.definition.eval_batch_size,
             backend.device_count,
         )
+        backend.wait()
+        begin = time.perf_counter()
         optimizer_state = submission.init_optimizer_state(
             workload, params, model_state, hyperparameters, self._rng("init_optimizer")
         )
+        self._wait()
         self.state = {
             "params": params,
             "model_state": model_state,
-            "optimizer_state": optimizer_state,
+            "optimizer_state": backend.adopt(optimizer_state),
         }
-        self._batches: Any = None
-        self.queue: Any = None
-        self.recorder: Recorder | None = None
-        self.seconds_in = {"data_selection": 0.0, "update_params": 0.0}
+        self.seconds_in = {
+            "init_optimizer_state": time.perf_counter() - begin,
+            "data_selection": 0.0,
+            "update_params": 0.0,
+        }
+
+    def _initial(self) -> tuple[Any, Any]:
+        """Returns parameters and model state; hyperparameters may set dropout rates."""
+        names = ("dropout_rate", "aux_dropout_rate")
+        rates = {name: getattr(self.hyperparameters, name, None) for name in names}
+        given = {name: rate for name, rate in rates.items() if rate is not None}
+        try:
+            return self.workload.init_model_fn(self._rng("init_model"), **given)
+        except ValueError as error:
+            raise UsageError(f"The hyperparameters do not fit. {error}") from error
 
     def open_data(self, workers: int, start: int = 0, *, evals: bool = True) -> None:
         """Starts the stream of training batches at position `start`.
+
+        Returns when its first batch has been made, so that no start of threads or
+        processes is charged to the submission, neither at first nor after a resume.
 
         Raises:
           DataError: a split that will be read, with `evals` those of the evaluation
@@ -90,6 +115,7 @@ class Trainer:
             workers=workers,
             start=start,
         )
+        self._batches.get_ready()
         self.queue = InputQueue(self._batches, self.workload)
 
     def close(self) -> None:
@@ -109,6 +135,13 @@ class Trainer:
 
     def step(self, progress: Progress, train_state: Mapping[str, Any]) -> None:
         """Selects a batch and updates; returns when the device has finished."""
+        try:
+            self._step(progress, train_state)
+        except TrainingCompleteError:
+            self._wait()
+            raise
+
+    def _step(self, progress: Progress, train_state: Mapping[str, Any]) -> None:
         step = progress.step
         begin = time.perf_counter()
         batch = self.submission.data_selection(
@@ -207,4 +240,9 @@ class Trainer:
             "model_state": model_state,
             "optimizer_state": optimizer_state,
         }
-        self.backend.wait(optimizer_state, params, model_state)
+        self._wait()
+
+    def _wait(self) -> None:
+        """Ends a call of the submission: nothing of it is left to be done for free."""
+        self.backend.wait()
+        self.backend.keep_settings()

@@ -48,22 +48,24 @@ def beside(submission: Path) -> Path | None:
     return next((path for path in found if path.is_file()), None)
 
 
-def points(space: Any, count: int, seed: int) -> list[Point]:
-    """Returns the points of `count` trials, always the same for one seed.
+def points(space: Any, trials: int, seed: int, studies: int = 1) -> list[Point]:
+    """Returns the points of all trials, study after study, the same for one seed.
 
-    A dict is sampled by SciPy's scrambled Halton sequence (Owen, 2017), whose first
-    points do not depend on how many are asked for. Of a list, the first are taken.
+    A dict is sampled by SciPy's scrambled Halton sequence (Owen, 2017), once for all
+    studies together (public rule): the first `trials` points are those of the first
+    study, the next those of the second. So the points of a study do not depend on how
+    many studies there are. Of a list, each study takes the first ones, in order.
 
     Raises:
       UsageError: a list has fewer points than there are trials.
     """
     if isinstance(space, list):
-        if count > len(space):
+        if trials > len(space):
             raise UsageError(
-                f"--num_tuning_trials={count}, but the search space is a list of "
+                f"--num_tuning_trials={trials}, but the search space is a list of "
                 f"{len(space)} points; ask for at most {len(space)} trials."
             )
-        return [dict(point) for point in space[:count]]
+        return [dict(point) for _ in range(studies) for point in space[:trials]]
     from scipy.stats import qmc  # noqa: PLC0415 - it takes a second to load
 
     halton = qmc.Halton(len(space), scramble=True, rng=seed)
@@ -72,13 +74,27 @@ def points(space: Any, count: int, seed: int) -> list[Point]:
             name: _value(form, float(u))
             for (name, form), u in zip(space.items(), row, strict=True)
         }
-        for row in halton.random(count)
+        for row in halton.random(studies * trials)
     ]
 
 
 def namedtuple(point: Mapping[str, Any]) -> Any:
     """Returns the point as the `Hyperparameters` that submissions receive."""
-    return collections.namedtuple("Hyperparameters", point)(**point)  # type: ignore[misc]  # noqa: PYI024 - the names are data
+    # The names are data, hence the form of a call.
+    plain: Any = collections.namedtuple("Hyperparameters", point)  # type: ignore[misc]  # noqa: PYI024
+
+    class Hyperparameters(plain):
+        __slots__ = ()
+
+        def __getattr__(self, name: str) -> Any:
+            raise AttributeError(
+                f"There is no hyperparameter {name!r}; this point has "
+                f"{', '.join(self._fields) or 'none'}. They come from "
+                f"--tuning_search_space, or from {' or '.join(BESIDE)} beside the "
+                "submission."
+            )
+
+    return Hyperparameters(**point)
 
 
 def _value(form: Mapping[str, Any], u: float) -> Any:

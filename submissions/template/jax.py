@@ -2,11 +2,12 @@ r"""The smallest complete submission in JAX: plain gradient descent.
 
 Copy this file, change `train_step`, and run it with
 
-    python submission_runner.py --workload=imagenet_resnet --tuning_ruleset=self \
+    python submission_runner.py --workload=imagenet_resnet \
         --submission_path=submissions/template/jax.py
 
-It has no hyperparameters, hence `self`; with a search space or a file
-`default_hyperparameters.json` beside it, leave that out and read `hyperparameters`.
+It has no hyperparameters. With `--tuning_search_space`, or a file
+`default_hyperparameters.json` beside it, they are in `hyperparameters`. What else there
+is, `submissions/examples/whole_api` shows.
 
 Only the four functions that are not called from here are needed. The clock runs in
 `update_params` and `data_selection`; `init_optimizer_state` is free.

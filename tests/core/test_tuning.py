@@ -2,6 +2,7 @@ import json
 import math
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
@@ -133,6 +134,14 @@ def test_submissions_receive_a_namedtuple():
     assert point._fields == ("learning_rate", "beta2")
     assert (point.learning_rate, point.beta2) == point == (0.5, 0.99)
     assert hasattr(point, "dropout_rate") is False
+    assert getattr(point, "dropout_rate", 0.1) == 0.1
+    with pytest.raises(
+        AttributeError, match="no hyperparameter 'lr'; this point has l"
+    ):
+        _ = point.lr
+    with pytest.raises(AttributeError, match="this point has none. They come from"):
+        _ = tuning.namedtuple({}).lr
+    assert jax.tree.leaves(point) == [0.5, 0.99]
     assert point._replace(beta2=0.9).beta2 == 0.9
 
 

@@ -27,12 +27,17 @@ class Device:
         self.most_ahead = max(self.most_ahead, self.free_at - self.time.now)
         return self.free_at
 
-    def wait(self, *trees):
-        done = max((tree for tree in trees if tree is not None), default=0.0)
-        self.time.now = max(self.time.now, done)
+    def wait(self):
+        self.time.now = max(self.time.now, self.free_at)
+
+    def keep_settings(self):
+        pass
 
     def seed_globals(self, pair):
         pass
+
+    def adopt(self, optimizer_state):
+        return optimizer_state
 
     def make_rng(self, pair):
         return pair
@@ -97,3 +102,18 @@ def test_one_step_over_the_budget_at_most():
     assert device.most_ahead == DEVICE
     assert progress.step == 5
     assert clock.submission == 5 * (HOST + DEVICE)
+
+
+def test_the_first_batch_is_made_before_the_clock_starts():
+    time = Time()
+    made, _ = trainer(time, prepares=False)
+    asked = []
+
+    def queue(batch_size, seed, *, workers, start):
+        asked.append(("start", workers, start))
+        return SimpleNamespace(get_ready=lambda: asked.append("ready"))
+
+    made.workload.train_queue = queue
+    made.workload.place = dict
+    made.open_data(workers=3, start=7, evals=False)
+    assert asked == [("start", 3, 7), "ready"]

@@ -14,6 +14,7 @@ from algorithmic_efficiency.data import Folders
 from algorithmic_efficiency.workload import Workload
 
 NO_DATA = Folders(data_dir=registry.ROOT / "no data needed")
+FRAMEWORKS = ("jax", "pytorch")
 TRAIN, EVAL = spec.ForwardPassMode.TRAIN, spec.ForwardPassMode.EVAL
 
 

@@ -16,7 +16,7 @@ from algorithmic_efficiency.runner.trainer import InputQueue
 from algorithmic_efficiency.runner.tuning import namedtuple
 from algorithmic_efficiency.workload import Workload
 
-FRAMEWORKS = ("jax", "pytorch")
+FRAMEWORKS = pairs.FRAMEWORKS
 COUNTS = {
     "imagenet_resnet": 25_557_032,
     "librispeech_conformer": 32_321_792,

@@ -276,7 +276,12 @@ def test_no_damage_ends_in_a_traceback(tmp_path, clock, capsys):
         ("never", "has no evaluation with a time and a step; counts as a miss"),
     ):
         assert f"trial_1: {sentence}" in said[name]
-    assert "trial_1:" not in said["record"]
+    for sentence in (
+        "status is [1], not text, and is ignored",
+        "versions is [1], not an object, and is ignored",
+        'targets is "x", not an object, and is ignored',
+    ):
+        assert f"trial_1: run.json: {sentence}" in said["record"]
 
 
 def test_seed_of_the_bootstrap_is_a_number(tmp_path):

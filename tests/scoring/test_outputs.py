@@ -10,7 +10,8 @@ import pytest
 
 from algorithmic_efficiency.errors import StorageError, UsageError
 from scoring import compare, outputs, score_submissions
-from scoring.outputs import jsonable, load_trials, save_trials
+from scoring.outputs import jsonable
+from scoring.saved import load_trials, save_trials
 from tests.scoring.trees import made_up, write_tree
 
 

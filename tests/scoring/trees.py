@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from scoring.evaluations import Trial
-from scoring.outputs import load_trials
+from scoring.saved import load_trials
 
 DATA = Path(__file__).parents[1] / "data" / "scoring"
 

@@ -2,12 +2,13 @@
 
 import functools
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 from flax import linen as nn
 
-from algorithmic_efficiency.nn.jax import ACTIVATIONS, Dense, LayerNorm
+from algorithmic_efficiency import rates
+from algorithmic_efficiency.nn.jax import ACTIVATIONS, Dense, Dropout, LayerNorm
 from algorithmic_efficiency.nn.lstm.jax import LSTM
 from workloads._librispeech.jax import FrontEnd, Inputs, Subsample, batch_norm
 
@@ -16,7 +17,9 @@ class Model(nn.Module):
     """Audio to logits: features, subsampling, LSTM layers, dense layers, head.
 
     `activation` is that of the subsampling and of the dense layers; `norm` is 'bn' (of
-    this `momentum`) or 'ln'; `residual` adds what goes into a layer to what comes out.
+    this `momentum`) or 'ln'; `residual` adds what goes into a layer to what comes out;
+    `aux_dropout_rate` is the dropout rate after the subsampling, None meaning
+    `dropout_rate`.
     """
 
     vocabulary_size: int = 1024
@@ -32,6 +35,7 @@ class Model(nn.Module):
     time_masks: int = 10
     frequency_masks: int = 2
     dropout_rate: float = 0.1
+    aux_dropout_rate: float | None = None
 
     @nn.compact
     def __call__(
@@ -41,7 +45,7 @@ class Model(nn.Module):
         weights: jax.Array | None = None,
         train: bool = True,
         use_running_average: bool = False,
-        dropout_rate: float | None = None,
+        dropout_rate: Any = None,
     ) -> tuple[jax.Array, jax.Array]:
         """Returns logits [B, T / 4, V] and their paddings, 1 where padded.
 
@@ -50,25 +54,25 @@ class Model(nn.Module):
           weights: [B], 0 where an example is padding; None: all are real.
           train: whether there are SpecAugment and dropout.
           use_running_average: selects the normaliser of batch norm.
-          dropout_rate: None means the model's own.
+          dropout_rate: a number, traced or not; None means the model's own two.
         """
-        rate = self.dropout_rate if dropout_rate is None else dropout_rate
-        rate = rate if train else 0.0
+        own = (self.dropout_rate, self.aux_dropout_rate)
+        rate, aux = rates.of_pass(dropout_rate if train else 0.0, *own)
         front_end = FrontEnd(self.time_masks, self.frequency_masks)
         subsample = Subsample(
             self.channels, self.features, self.activation, name="subsample"
         )
         x, valid = subsample(*front_end(inputs, weights, train=train))
-        x = nn.Dropout(rate, deterministic=False)(x)
+        x = Dropout()(x, aux)
         norm = Norm(self.norm, self.momentum, use_running_average)
         recurrent = functools.partial(Recurrent, norm)
-        dense = functools.partial(FeedForward, norm, self.activation, rate)
+        dense = functools.partial(FeedForward, norm, self.activation)
         for name, count, layer in (
             ("lstms", self.lstm_layers, recurrent),
             ("ffns", self.dense_layers, dense),
         ):
             layers = Layers(count, layer, self.residual, name=name)
-            x = layers(x, valid)
+            x = layers(x, valid, rate)
         if self.final_norm:
             x = LayerNorm(name="ln")(x)
         return Dense(self.vocabulary_size, name="lin")(x), 1.0 - valid
@@ -90,10 +94,10 @@ class Layers(nn.Module):
     residual: bool
 
     @nn.compact
-    def __call__(self, x: jax.Array, valid: jax.Array) -> jax.Array:
+    def __call__(self, x: jax.Array, valid: jax.Array, rate: Any) -> jax.Array:
         """Returns [B, T, C]; what is at padding is of no meaning."""
         for i in range(self.count):
-            y = self.layer(name=str(i))(x, valid)
+            y = self.layer(name=str(i))(x, valid, rate)
             x = x + y if self.residual else y
         return x
 
@@ -104,8 +108,9 @@ class Recurrent(nn.Module):
     norm: Norm
 
     @nn.compact
-    def __call__(self, x: jax.Array, valid: jax.Array) -> jax.Array:
-        """Returns [B, T, C], 0 at padding."""
+    def __call__(self, x: jax.Array, valid: jax.Array, rate: Any) -> jax.Array:
+        """Returns [B, T, C], 0 at padding; there is no dropout here."""
+        del rate
         y = normalise(self.norm, x, valid)
         return LSTM(x.shape[-1] // 2, name="lstm")(y, valid)
 
@@ -115,15 +120,14 @@ class FeedForward(nn.Module):
 
     norm: Norm
     activation: str
-    dropout_rate: float
 
     @nn.compact
-    def __call__(self, x: jax.Array, valid: jax.Array) -> jax.Array:
+    def __call__(self, x: jax.Array, valid: jax.Array, rate: Any) -> jax.Array:
         """Returns [B, T, C], 0 at padding."""
         y = normalise(self.norm, x, valid)
         y = ACTIVATIONS[self.activation](Dense(x.shape[-1], name="lin")(y))
         y = y * valid[..., None]
-        return nn.Dropout(self.dropout_rate, deterministic=False)(y)
+        return Dropout()(y, rate)
 
 
 def normalise(norm: Norm, x: jax.Array, valid: jax.Array) -> jax.Array:

@@ -18,6 +18,8 @@ R is the plain mean of all batches). The batch variance that enters R is
 `variance='unbiased'`, v * n / (n - 1), PyTorch's choice, or 'population', v itself.
 """
 
+from typing import Any
+
 from algorithmic_efficiency.spec import ForwardPassMode
 
 VARIANCES = ("unbiased", "population")
@@ -43,8 +45,10 @@ def resolve(
       use_running_average_bn: overrides the normaliser of `mode` unless None.
 
     Raises:
-      ValueError: for EVAL with `update_batch_norm`, before anything is touched.
+      ValueError: for EVAL with `update_batch_norm`, or if a switch has no truth value
+        yet because it is traced; before anything is touched.
     """
+    update_batch_norm = _switch("update_batch_norm", update_batch_norm)
     if mode == ForwardPassMode.EVAL and update_batch_norm:
         raise ValueError(
             "Found mode EVAL with update_batch_norm=True; an evaluation never moves "
@@ -53,8 +57,20 @@ def resolve(
     if use_running_average_bn is None:
         use_running_average = mode == ForwardPassMode.EVAL
     else:
-        use_running_average = bool(use_running_average_bn)
-    return use_running_average, bool(update_batch_norm) and not use_running_average
+        use_running_average = _switch("use_running_average_bn", use_running_average_bn)
+    return use_running_average, update_batch_norm and not use_running_average
+
+
+def _switch(name: str, value: Any) -> bool:
+    """Returns the truth value of an argument that chooses what is computed."""
+    try:
+        return bool(value)
+    except TypeError as error:  # that of a traced value
+        raise ValueError(
+            f"Found {name} as a traced value; it chooses which operations a pass "
+            "consists of, so it must be True or False when the step is compiled. Name "
+            "it in the static_argnames of jax.jit, or write it out."
+        ) from error
 
 
 def momentum_from(project: str, momentum: float | None) -> float | None:

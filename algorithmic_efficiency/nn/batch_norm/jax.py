@@ -1,6 +1,8 @@
 """The batch norm layer of our JAX models; the formulas are in `__init__.py`."""
 
-from collections.abc import Callable, Iterable, Mapping
+import contextlib
+import contextvars
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -11,6 +13,19 @@ from jax import lax
 from algorithmic_efficiency.nn.batch_norm import check_mask, check_variance
 
 Tree = Mapping[str, Any]
+_MAPPED: contextvars.ContextVar[tuple[str, ...]] = contextvars.ContextVar(
+    "mapped axes", default=()
+)
+
+
+@contextlib.contextmanager
+def summed_over(axes: tuple[str, ...]) -> Iterator[None]:
+    """Lets every layer without an axis_name sum over these mapped axes meanwhile."""
+    token = _MAPPED.set(axes)
+    try:
+        yield
+    finally:
+        _MAPPED.reset(token)
 
 
 class BatchNorm(nn.Module):
@@ -73,7 +88,8 @@ class BatchNorm(nn.Module):
 
     def _check_size(self, x: jax.Array, mask: jax.Array | None) -> None:
         """Refuses what PyTorch refuses; only a mask may leave one value or none."""
-        sole = mask is None and self.axis_name is None and x.size == x.shape[-1]
+        alone = self.axis_name is None and not _MAPPED.get()
+        sole = mask is None and alone and x.size == x.shape[-1]
         if sole and not self.is_initializing():
             raise ValueError(
                 f"Found one value per channel in an input of shape {x.shape}; batch "
@@ -98,9 +114,8 @@ class BatchNorm(nn.Module):
         return m, c, v, n
 
     def _total(self, local: jax.Array) -> Any:
-        if self.axis_name is None:
-            return local
-        return lax.psum(local, self.axis_name)  # type: ignore[no-untyped-call]
+        axes = _MAPPED.get() if self.axis_name is None else self.axis_name
+        return lax.psum(local, axes) if axes else local  # type: ignore[no-untyped-call]
 
     def _estimate(self, squares: jax.Array, n: jax.Array) -> jax.Array:
         """Returns the variance that enters the state, given sum((x - m)^2)."""
