@@ -6,12 +6,13 @@ import importlib.metadata
 import os
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from algorithmic_efficiency.errors import RunInterrupted, UsageError, UserError
 from algorithmic_efficiency.flags import parse, usage
+from algorithmic_efficiency.paths import folder_of, path_of
 from algorithmic_efficiency.resume_command import resume_command
 from algorithmic_efficiency.text import show
 
@@ -116,10 +117,11 @@ def make_config(values: Mapping[str, Any]) -> "RunConfig":
     from algorithmic_efficiency.runner import experiments  # noqa: PLC0415 - as above
     from algorithmic_efficiency.runner.config import RunConfig  # noqa: PLC0415
 
+    tokenizer = values["librispeech_tokenizer_vocab_path"]  # '' by default
     folders = Folders(
-        Path(values["data_dir"]).expanduser(),
-        _path(values["imagenet_v2_data_dir"]),
-        _path(values["librispeech_tokenizer_vocab_path"]),
+        folder_of("data_dir", values["data_dir"]),
+        _given(values, "imagenet_v2_data_dir", folder_of),
+        path_of("librispeech_tokenizer_vocab_path", tokenizer) if tokenizer else None,
     )
     _check_numbers(values)
     workload = _workload(values, folders)
@@ -200,7 +202,7 @@ def _submission(values: Mapping[str, Any]) -> tuple[str, Path]:
         framework = framework or "pytorch"
         path = registry.ROOT / "reference_algorithms" / "nadamw" / f"{framework}.py"
     else:
-        path = Path(values["submission_path"]).expanduser()
+        path = path_of("submission_path", values["submission_path"])
         submission.check_file(path)
         told = submission.framework_of(path)
         if framework and told and told != framework:
@@ -259,7 +261,7 @@ def _points(
     from algorithmic_efficiency.runner import tuning  # noqa: PLC0415 - as above
 
     trials, studies = values["num_tuning_trials"], values["num_studies"]
-    space = _path(values["tuning_search_space"])
+    space = _given(values, "tuning_search_space", path_of)
     if values["tuning_ruleset"] == "self":
         if space is not None or trials > 1:
             raise UsageError(
@@ -299,5 +301,9 @@ def _workers(asked: int | None, workload: str) -> int:
     return 0 if registry.is_mini(workload) else (os.cpu_count() or 2) // 2
 
 
-def _path(text: str | None) -> Path | None:
-    return Path(text).expanduser() if text else None
+def _given(
+    values: Mapping[str, Any], flag: str, read: Callable[[str, str], Path]
+) -> Path | None:
+    """Returns the path that a flag gives, or None where it was left out."""
+    text = values[flag]
+    return None if text is None else read(flag, text)

@@ -29,6 +29,7 @@ from typing import Any
 import numpy as np
 import soundfile
 
+from algorithmic_efficiency.paths import folder_of
 from benchmarks.turns import median_seconds
 from workloads._librispeech import index, layout, mini, reading, scale
 from workloads._librispeech.tokenizer import Tokenizer
@@ -48,8 +49,8 @@ SHAPE = 2.0
 def main() -> None:
     """Measures and prints."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data_dir", type=Path, default=Path("~/data").expanduser())
-    root = mini.prepare(parser.parse_args().data_dir)
+    parser.add_argument("--data_dir", default="~/data")
+    root = mini.prepare(folder_of("data_dir", parser.parse_args().data_dir))
     measure_reading(root)
     for split in layout.SUBSETS:
         rows = index.Indexed(index.path_of(root, split))

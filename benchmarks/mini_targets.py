@@ -20,12 +20,12 @@ import math
 import multiprocessing
 import os
 import statistics
-from pathlib import Path
 from typing import Any
 
 from algorithmic_efficiency import registry, seeds, submission
 from algorithmic_efficiency.data import Folders
 from algorithmic_efficiency.metrics import METRICS
+from algorithmic_efficiency.paths import folder_of
 from algorithmic_efficiency.runner import tuning
 from algorithmic_efficiency.runner.clock import Clock
 from algorithmic_efficiency.runner.trainer import Trainer
@@ -132,7 +132,9 @@ def make_trainer(job: Job) -> Trainer:
 
     definition = dataclasses.replace(registry.get(job.workload), step_hint=job.steps)
     backend = base.make("pytorch")
-    workload = Workload(definition, backend, Folders(Path(job.data_dir).expanduser()))
+    workload = Workload(
+        definition, backend, Folders(folder_of("data_dir", job.data_dir))
+    )
     path = registry.ROOT / "reference_algorithms" / job.algorithm / "pytorch.py"
     point, seed = tuning.namedtuple(job.point), seeds.integer(job.seed, "target")
     return Trainer(workload, submission.load(path), backend, point, seed)

@@ -10,7 +10,6 @@ from the mini corpus, whose tokenizer is used; a fifth of the words are misheard
 import argparse
 import json
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ import numpy as np
 from algorithmic_efficiency import registry
 from algorithmic_efficiency.data import Folders
 from algorithmic_efficiency.metrics import METRICS, Batch
+from algorithmic_efficiency.paths import folder_of
 from workloads._librispeech import data
 
 WORKLOAD = "librispeech_deepspeech_mini"
@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument("--data_dir", default="~/data")
     options = parser.parse_args()
     definition = registry.get(WORKLOAD)
-    folders = Folders(Path(options.data_dir).expanduser())
+    folders = Folders(folder_of("data_dir", options.data_dir))
     split = data.open_split(definition, folders, "train")
     arrays = utterances(split, options.utterances)
     rounds = []

@@ -20,7 +20,7 @@ from algorithmic_efficiency.errors import DataError
 from algorithmic_efficiency.files import regular
 from workloads._imagenet.classes import shown
 
-MOST_FILE_BYTES = 256 << 20  # of an image or an utterance; the largest have 20 MB
+MOST_FILE_BYTES = 256 << 20  # of an image or an utterance
 _MOST_MEMBERS = 500_000  # train-other-500 has 150,000
 _CHUNK = 1 << 20  # bytes read at once; a header that asks for more is damaged
 _GROWTH = 4  # images and FLAC hardly shrink in an archive

@@ -5,14 +5,16 @@ The exit code is 0 where all is as published, else 1.
 """
 
 import argparse
+import functools
 import sys
 from collections.abc import Sequence
 
 from algorithmic_efficiency.data import Folders
 from algorithmic_efficiency.errors import UserError
+from algorithmic_efficiency.files import readable
+from algorithmic_efficiency.paths import folder_of, path_of
 from algorithmic_efficiency.text import show
 from dataset_setup import check, check_speech
-from dataset_setup.setup import folder
 
 CHECKS = {"imagenet": check.imagenet, "librispeech": check_speech.librispeech}
 
@@ -23,14 +25,18 @@ def main(argv: Sequence[str]) -> int:
         prog="python -m dataset_setup doctor", description=__doc__
     )
     parser.add_argument("data_set", choices=CHECKS)
-    add = parser.add_argument
-    add("--data_dir", type=folder, default=folder("~/data"))
-    add("--imagenet_v2_data_dir", type=folder, help="where else ImageNet-v2 may lie")
-    add("--librispeech_tokenizer_vocab_path", type=folder, help="another tokenizer")
-    arguments = vars(parser.parse_args(argv))
-    run = CHECKS[arguments.pop("data_set")]
+    for flag, read, default, content in (
+        ("data_dir", folder_of, "~/data", "where all data lie; ~/data by default"),
+        ("imagenet_v2_data_dir", folder_of, None, "where else ImageNet-v2 may lie"),
+        ("librispeech_tokenizer_vocab_path", path_of, None, "another tokenizer"),
+    ):
+        reads = functools.partial(read, flag)
+        parser.add_argument(f"--{flag}", type=reads, default=default, help=content)
     try:
-        return run(Folders(**arguments), decode=True)
+        arguments = vars(parser.parse_args(argv))
+        run = CHECKS[arguments.pop("data_set")]
+        with readable():
+            return run(Folders(**arguments), decode=True)
     except UserError as error:
         show(str(error), sys.stderr)
         return 2

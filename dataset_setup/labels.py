@@ -14,7 +14,7 @@ from algorithmic_efficiency.errors import DataError, UsageError
 from algorithmic_efficiency.files import read_text
 from workloads._imagenet.classes import WNID
 
-_MOST_BYTES = 64 << 20  # of a text file; Kaggle's has 2 MB
+_MOST_BYTES = 64 << 20  # of a text file
 _OFFICIAL = 1_000  # classes of ImageNet
 _KAGGLE = "ImageId"  # its header begins so
 _SEPARATORS = re.compile(r'[ \t,;"]+')

@@ -9,6 +9,7 @@ afterwards. docs/data.md shows every form of the command.
 
 import argparse
 import contextlib
+import functools
 import os
 import sys
 from collections.abc import Sequence
@@ -16,7 +17,8 @@ from pathlib import Path
 
 from algorithmic_efficiency.data import Folders
 from algorithmic_efficiency.errors import UsageError, UserError
-from algorithmic_efficiency.files import exclusive
+from algorithmic_efficiency.files import exclusive, readable
+from algorithmic_efficiency.paths import folder_of, path_of
 from algorithmic_efficiency.text import show
 from dataset_setup import check, check_speech, download, unpack
 from dataset_setup.labels import Labels
@@ -25,12 +27,21 @@ from workloads._librispeech import layout
 from workloads._librispeech import mini as mini_speech
 from workloads._librispeech.data import find_root
 
+_FILES = {
+    "train_tar": "ILSVRC2012_img_train.tar",
+    "val_tar": "ILSVRC2012_img_val.tar",
+    "val_labels": "class of each validation image",
+    "synsets": "wnids in the order of the devkit's numbers",
+    "test_tar": "imagenetv2-matched-frequency.tar.gz",
+}
+
 
 def main(argv: Sequence[str]) -> int:
     """Runs one command; returns its exit code, 2 where the user must do something."""
-    arguments = _parser().parse_args(argv)
     try:
-        return int(arguments.run(arguments))
+        arguments = _parser().parse_args(argv)
+        with readable():
+            return int(arguments.run(arguments))
     except UserError as error:
         show(str(error), sys.stderr)
         return 2
@@ -55,31 +66,27 @@ def _parser() -> argparse.ArgumentParser:
     for command in (drawn, full, speech):
         command.add_argument(
             "--data_dir",
-            type=folder,
-            default=folder("~/data"),
+            type=functools.partial(folder_of, "data_dir"),
+            default="~/data",
             help="where all data lie; ~/data by default",
         )
-    add = full.add_argument
-    add("--imagenet_v2_data_dir", type=folder, help="where else ImageNet-v2 may lie")
-    add("--train_tar", type=folder, help="ILSVRC2012_img_train.tar")
-    add("--val_tar", type=folder, help="ILSVRC2012_img_val.tar")
-    add("--val_labels", type=folder, help="class of each validation image")
-    add("--synsets", type=folder, help="wnids in the order of the devkit's numbers")
-    add("--test_tar", type=folder, help="imagenetv2-matched-frequency.tar.gz")
+    full.add_argument(
+        "--imagenet_v2_data_dir",
+        type=functools.partial(folder_of, "imagenet_v2_data_dir"),
+        help="where else ImageNet-v2 may lie",
+    )
+    for flag, content in _FILES.items():
+        read = functools.partial(path_of, flag)
+        full.add_argument(f"--{flag}", type=read, help=content)
     speech.add_argument(
         "--archives",
-        type=folder,
+        type=functools.partial(path_of, "archives"),
         action="append",
         default=[],
         help="a folder with train-clean-100.tar.gz and the like; may be given again; "
         "archives that lie in none are downloaded",
     )
     return parser
-
-
-def folder(path: str) -> Path:
-    """Returns a path of the command line; `~` is the user's home."""
-    return Path(path).expanduser()
 
 
 def _mini(arguments: argparse.Namespace) -> int:

@@ -7,6 +7,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from algorithmic_efficiency.paths import folder_of
 from workloads._imagenet import mini
 from workloads._imagenet.outlines import OUTLINES
 
@@ -17,10 +18,10 @@ _TITLE = 16  # pixels for a class name
 def main() -> None:
     """Writes a picture with one column per class and a few training images in each."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data_dir", type=Path, default=Path("~/data").expanduser())
+    parser.add_argument("--data_dir", default="~/data")
     parser.add_argument("--output", type=Path, required=True)
     arguments = parser.parse_args()
-    folder = mini.prepare(arguments.data_dir) / "train"
+    folder = mini.prepare(folder_of("data_dir", arguments.data_dir)) / "train"
     columns = [_column(folder / name) for name in sorted(OUTLINES)]
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
     cv2.imwrite(str(arguments.output), np.hstack(columns))

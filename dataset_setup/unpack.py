@@ -80,9 +80,15 @@ def validation(tar: Path, folder: Path, labels: Labels) -> None:
         return
     classes = compare(tar, labels)
     with _into(tar, folder) as (outer, partial):
-        for found, member in list(outer.find(_ANYWHERE)):
-            name = found["name"]
-            outer.write(member, partial / classes[stem(name)].wnid / name)
+        places = {
+            partial / classes[stem(found["name"])].wnid / found["name"]: member
+            for found, member in outer.find(_ANYWHERE)
+        }
+        for path in partial.glob("*/*"):
+            if path not in places:  # put there by other labels, in an earlier attempt
+                path.unlink()
+        for path, member in places.items():
+            outer.write(member, path)
 
 
 def test(tar: Path, folder: Path) -> None:

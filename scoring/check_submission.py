@@ -15,6 +15,7 @@ from pathlib import Path
 
 from algorithmic_efficiency import registry
 from algorithmic_efficiency.errors import SubmissionError, UsageError
+from algorithmic_efficiency.paths import folder_of
 from algorithmic_efficiency.sources import style_of
 from algorithmic_efficiency.submission import FRAMEWORK_MODULES, framework_of
 from algorithmic_efficiency.text import show
@@ -48,7 +49,7 @@ def main(argv: Sequence[str]) -> int:
             path,
             values.framework or framework_of(path) or "pytorch",
             dry_run.hyperparameters(path, values.tuning_search_space),
-            Path(values.data_dir).expanduser().resolve(),
+            folder_of("data_dir", values.data_dir).resolve(),
             load("0.6").workloads,
         )
         findings = merged(findings, rehearse(plan, values.workload))

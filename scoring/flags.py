@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from algorithmic_efficiency.errors import UsageError, UserError
+from algorithmic_efficiency.paths import path_of
 from algorithmic_efficiency.text import show
 from scoring.records import shorten
 
@@ -59,7 +60,12 @@ def parse(
                 help=f"{flag.help} (default: {flag.default or 'none'})",
             )
     names = [flag.name for flag in flags] + ["help"]
-    return parser.parse_args([_plain(word, switches, names) for word in argv])
+    values = parser.parse_args([_plain(word, switches, names) for word in argv])
+    for name, value in vars(values).items():
+        given = isinstance(value, str) and value != parser.get_default(name)
+        if given and value.startswith("~"):  # a path in a home folder
+            setattr(values, name, str(path_of(name, value)))
+    return values
 
 
 def run(main: Callable[[Sequence[str]], int]) -> NoReturn:

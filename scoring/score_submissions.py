@@ -13,6 +13,7 @@ from pathlib import Path
 
 from algorithmic_efficiency.backends.tuning_cpu import keep_freed_memory
 from algorithmic_efficiency.errors import StorageError, UsageError
+from algorithmic_efficiency.paths import path_of
 from algorithmic_efficiency.text import show
 from scoring import flags, outputs
 from scoring.benchmark import VERSIONS
@@ -100,7 +101,7 @@ def check_bootstrap(resamples: int, seed: int) -> None:
 
 def make_folder(name: str) -> Path:
     """Return the output folder, made if it is not there; raises StorageError."""
-    folder = Path(name)
+    folder = path_of("output_dir", name)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

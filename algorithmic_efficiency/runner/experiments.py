@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from algorithmic_efficiency.errors import UsageError
+from algorithmic_efficiency.paths import folder_of
 from algorithmic_efficiency.runner.config import RunConfig
 from algorithmic_efficiency.runner.folder import empty, locked
 from algorithmic_efficiency.runner.run_record import read_run
@@ -32,7 +33,7 @@ def locate(flags: Mapping[str, Any], runs: str) -> tuple[Path, int]:
         the flags exclude each other.
       StorageError: a record of the experiment to resume is damaged.
     """
-    root = Path(flags["experiment_dir"]).expanduser()
+    root = folder_of("experiment_dir", flags["experiment_dir"])
     now = time.strftime(_STAMP)
     name, resume = flags["experiment_name"], flags["resume_last_run"]
     if name is not None:

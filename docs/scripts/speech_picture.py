@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 
 from algorithmic_efficiency import registry, transcripts
 from algorithmic_efficiency.data import Folders, eval_batches
+from algorithmic_efficiency.paths import folder_of
 from algorithmic_efficiency.runner.clock import Clock
 from algorithmic_efficiency.runner.trial import Progress, Rules, run_trial
 from benchmarks.mini_targets import Job, make_trainer, points
@@ -43,7 +44,7 @@ def main() -> None:
     )
     trainer = make_trainer(job)
     dataset = open_split(
-        definition, Folders(Path(asked.data_dir).expanduser()), "validation"
+        definition, Folders(folder_of("data_dir", asked.data_dir)), "validation"
     )
     batch = list(eval_batches(dataset, 1))[asked.utterance]
     labels, paddings = batch["targets"]

@@ -91,5 +91,5 @@ def test_a_folder_that_cannot_be_written_is_a_sentence(main, make_file):
     make_file("a_file")
     code, _, err = main(MINI, "--experiment_dir=a_file", "--max_global_steps=1")
     assert code == 2
-    assert "cannot be written (Not a directory)" in err
+    assert "--experiment_dir=a_file is a file, expected a folder" in err
     assert err.count("\n") == 1

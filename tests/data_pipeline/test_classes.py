@@ -4,6 +4,7 @@ import dataclasses
 import os
 import shutil
 import unicodedata
+from functools import partial
 
 import pytest
 from image_trees import (
@@ -16,11 +17,13 @@ from image_trees import (
     write_tree,
 )
 
-from algorithmic_efficiency.data import Folders
+from algorithmic_efficiency.data import BadExample, Folders
 from algorithmic_efficiency.errors import DataError
 from dataset_setup import check, doctor
 from workloads._imagenet import data, mini
 from workloads._imagenet.classes import classes_in
+from workloads._imagenet.folders import FolderExamples
+from workloads._imagenet.images import Example
 from workloads.imagenet_resnet.workload import WORKLOADS
 
 EXPECTED = {
@@ -246,3 +249,33 @@ def test_mini_images_are_held_to_the_same(tmp_path, monkeypatch):
     words = f"'arrow' missing, 'bow' too many .*. Remove the folder {root}"
     with pytest.raises(DataError, match=words):
         open_(folders, "validation", definition)
+
+
+def test_folders_are_compared_with_prepared_training_images(folders, tmp_path):
+    prepared = tmp_path / "imagenet2012" / "5.1.0"
+    prepared.mkdir(parents=True)
+    (prepared / "dataset_info.json").write_text("{}")
+    source = FolderExamples(folders.data_dir / "val")
+    faults = partial(data.class_faults, DEFINITION, "validation", source, prepared)
+    assert list(faults()) == []  # without names only their number is known
+    (prepared / "label.labels.txt").write_text("\n".join(WNIDS) + "\n")
+    assert list(faults()) == []
+    (prepared / "label.labels.txt").write_text("n0\n" + "\n".join(WNIDS[1:]))
+    (fault,) = faults()
+    assert f"images in {prepared}: 'n0' missing, '{WNIDS[0]}' too many." in fault
+
+
+@pytest.mark.parametrize("content", [b"", b"[1]", b"{", b"[" * 100_000, b"\xff"])
+def test_damaged_description_of_prepared_data_is_one_sentence(tmp_path, content):
+    folder = tmp_path / "imagenet2012" / "5.1.0"
+    folder.mkdir(parents=True)
+    (folder / "dataset_info.json").write_bytes(content)
+    with pytest.raises(DataError, match=r"dataset_info\.json cannot be read|form"):
+        open_(Folders(tmp_path), "train")
+
+
+@pytest.mark.parametrize("label", [-1, 3])
+def test_class_that_is_none_is_a_bad_example(folders, label):
+    element = open_(folders, "validation").element
+    with pytest.raises(BadExample, match=f"has the class {label}, expected 0 to 2"):
+        element(Example(JPEG, label, "image"), None)

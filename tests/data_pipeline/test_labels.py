@@ -210,6 +210,17 @@ def test_wrong_synsets_are_one_sentence(tmp_path, tars, capsys, lines, words):
     one_sentence(tmp_path, capsys, words)
 
 
+def test_other_labels_of_an_earlier_attempt_leave_nothing(tmp_path, tars):
+    partial = tmp_path / "data" / "imagenet" / ".val.partial"
+    for wnid, name in (("n03", VAL[0]), ("n03", VAL[1]), ("n01", VAL[3])):
+        (partial / wnid).mkdir(parents=True, exist_ok=True)
+        (partial / wnid / f"{name}.JPEG").write_bytes(JPEG)
+    (tars / "labels.txt").write_text("\n".join(DEVKIT))
+    assert unpack(tmp_path, tars, f"--test_tar={tars}/test.tar") == 0
+    found = [(p.stem, p.parent.name) for p in tmp_path.glob("data/imagenet/val/*/*")]
+    assert sorted(found) == list(zip(VAL, TRUTH, strict=True))
+
+
 def test_sorted_synsets_are_not_the_devkits(tmp_path):
     wnids = [f"n{k:08d}" for k in range(1_000)]
     (tmp_path / "labels.txt").write_text("1\n2\n")

@@ -123,7 +123,7 @@ def test_existing_folder_is_not_touched(tmp_path: Path) -> None:
 
 def test_folder_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "runs").write_text("a file in the place of the folder")
-    assert "cannot be written" in fails(tmp_path, MINI)
+    assert "runs is a file, expected a folder" in fails(tmp_path, MINI)
 
 
 def test_framework_that_is_not_installed(tmp_path: Path) -> None:

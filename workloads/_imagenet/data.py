@@ -42,6 +42,7 @@ def missing(definition: Definition, folders: Folders) -> str | None:
     return _not_found(folders, lost) if lost else None
 
 
+@readable()
 def open_split(definition: Definition, folders: Folders, split: str) -> Dataset:
     """Opens a split: 'train', 'eval_train', 'validation' or 'test'.
 

@@ -6,7 +6,7 @@ header asks for; so both are looked at before.
 
 from collections.abc import Iterator
 
-MOST_PIXELS = 1 << 27  # 134 megapixels, 400 MB decoded; cameras have less
+MOST_PIXELS = 1 << 27  # 134 megapixels, 400 MB decoded
 MOST_BYTES = 256 << 20  # of a file
 
 _JPEG, _PNG = b"\xff\xd8", b"\x89PNG\r\n\x1a\n"

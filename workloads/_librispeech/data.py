@@ -6,6 +6,7 @@ from pathlib import Path
 
 from algorithmic_efficiency.data import Dataset, Examples, Folders, Subset
 from algorithmic_efficiency.errors import DataError
+from algorithmic_efficiency.files import readable
 from algorithmic_efficiency.spec import Definition
 from workloads._librispeech import index, layout, mini
 from workloads._librispeech.reading import Element, Finish
@@ -15,6 +16,7 @@ PREPARE = "python -m dataset_setup librispeech --data_dir=DIR"
 EVAL_TRAIN_SEED = 5_376  # any constant: which training utterances evaluation hears
 
 
+@readable()
 def missing(definition: Definition, folders: Folders) -> str | None:
     """Says what was not found and where; None when all data are there."""
     if definition.data_arguments["source"] == "mini":
@@ -33,6 +35,7 @@ def find_root(data_dir: Path) -> Path:
     return data_dir if (data_dir / first).is_dir() else data_dir / "LibriSpeech"
 
 
+@readable()
 def open_split(definition: Definition, folders: Folders, split: str) -> Dataset:
     """Opens a split: 'train', 'eval_train', 'validation' or 'test'.
 

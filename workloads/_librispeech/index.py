@@ -28,7 +28,7 @@ MAX_SAMPLES = 320_000  # 20 seconds; longer utterances are left out
 MAX_CHARACTERS = 256  # likewise, of the transcript
 FORMAT = 1
 _NAME = re.compile(r"[\w-]{1,99}")  # of an utterance; other lines are no transcripts
-_MOST_BYTES = 16 << 20  # of a chapter's transcripts, which have 20 KB
+_MOST_BYTES = 16 << 20  # of a chapter's transcripts
 _UNDECODABLE = "\N{REPLACEMENT CHARACTER}"  # stands for bytes that are not UTF-8
 
 

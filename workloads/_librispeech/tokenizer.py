@@ -17,7 +17,7 @@ from algorithmic_efficiency.errors import DataError
 from algorithmic_efficiency.files import atomic, read_bytes
 
 MAX_CHARACTERS = 10_000_000  # of transcripts, that a tokenizer is trained on
-_MOST_BYTES = 64 << 20  # of a model; one of 1,024 pieces has 250 KB
+_MOST_BYTES = 64 << 20  # of a model
 
 
 @dataclasses.dataclass(frozen=True)
