@@ -80,7 +80,7 @@ def from_run(name: str, run: Mapping[str, Any]) -> Workload | None:
     targets: Any = run.get("targets")
     try:
         maximize = bool(targets["maximize"])
-        # Evaluations go by the public names too; see evaluations.PUBLIC_NAMES.
+        # Evaluations go by the public names too; see evaluations._named.
         metric = str(targets["metric"]).removesuffix("_published")
         validation = float(targets["validation"])
     except (KeyError, TypeError, ValueError):
