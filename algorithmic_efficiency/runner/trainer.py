@@ -100,6 +100,9 @@ class Trainer:
     def open_data(self, workers: int, start: int = 0, *, evals: bool = True) -> None:
         """Starts the stream of training batches at position `start`.
 
+        Returns when its first batch has been made, so that no start of threads or
+        processes is charged to the submission, neither at first nor after a resume.
+
         Raises:
           DataError: a split that will be read, with `evals` those of the evaluation
             too, is missing, incomplete or older than its data.
@@ -112,6 +115,7 @@ class Trainer:
             workers=workers,
             start=start,
         )
+        self._batches.get_ready()
         self.queue = InputQueue(self._batches, self.workload)
 
     def close(self) -> None:

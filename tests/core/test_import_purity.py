@@ -32,6 +32,7 @@ BOUND = {
     "jax_waiting",
     "jax_pmap",
     "pytorch_ops",
+    "pytorch_weights",
     "rows",
     "switch",
     "moments",
