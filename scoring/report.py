@@ -63,7 +63,8 @@ def write_report(
         limit=f"{settings['r_max']:g}",
         toggles=_toggles(names),
         options="".join(
-            f"<option>{html_text(name)}</option>" for name in settings["workloads"]
+            f'<option value="{html_text(name)}">{html_text(name)}</option>'
+            for name in settings["workloads"]
         ),
         leaderboard=tables.leaderboard(results),
         heat_map=tables.heat_map(results),
