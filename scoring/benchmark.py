@@ -58,7 +58,7 @@ def load(version: str) -> Benchmark:
             f"{', '.join(VERSIONS)}."
         )
     path = Path(__file__).with_name(f"benchmark_{version.replace('.', '_')}.json")
-    data = json.loads(path.read_text())
+    data = json.loads(path.read_text(encoding="utf-8"))
     rows = data["definitions"]
     return Benchmark(
         version=data["version"],

@@ -134,7 +134,7 @@ def _once(plan: DryRun, workload: str, out: Path) -> dict[str, Any]:
     written = out / "rehearsal.json"
     if not written.exists():
         return {"findings": [], "failure": failure, "line": 1}
-    result: dict[str, Any] = json.loads(written.read_text())
+    result: dict[str, Any] = json.loads(written.read_text(encoding="utf-8"))
     return result
 
 
