@@ -68,7 +68,7 @@ def main(argv: Sequence[str]) -> int:
         if error.errno != errno.ENAMETOOLONG:
             raise
         name = str(error.filename)[:40]
-        print(f"Error: the name {name!r}... is too long for a file.", file=sys.stderr)
+        show(f"Error: the name {name!r}... is too long for a file.", sys.stderr)
         return 2
     except RunInterrupted as stop:
         assert config is not None
@@ -206,10 +206,10 @@ def _submission(values: Mapping[str, Any]) -> tuple[str, Path]:
         submission.check_file(path)
         told = submission.framework_of(path)
         if framework and told and told != framework:
-            print(
+            show(
                 f"Note: --framework={framework}, though {path} looks as if it was "
                 f"written for {told}.",
-                file=sys.stderr,
+                sys.stderr,
             )
         framework = framework or told or "pytorch"
     return str(framework), path

@@ -8,6 +8,7 @@ import importlib
 import sys
 
 from algorithmic_efficiency import environment
+from algorithmic_efficiency.text import show
 
 # Word -> (module whose `main` it calls, what it does).
 COMMANDS = {
@@ -25,10 +26,10 @@ def main() -> int:
     environment.check()
     word = sys.argv[1] if len(sys.argv) > 1 else "--help"
     if word in ("-h", "-help", "--help", "help"):
-        print(usage())
+        show(usage())
         return 0
     if word not in COMMANDS:
-        print(f"Error: there is no command {word!r}.\n\n{usage()}", file=sys.stderr)
+        show(f"Error: there is no command {word!r}.\n\n{usage()}", sys.stderr)
         return 2
     # The scripts read their name, which help and errors show, from here as well.
     sys.argv = [f"algoperf {word}", *sys.argv[2:]]

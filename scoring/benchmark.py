@@ -58,7 +58,7 @@ def load(version: str) -> Benchmark:
             f"{', '.join(VERSIONS)}."
         )
     path = Path(__file__).with_name(f"benchmark_{version.replace('.', '_')}.json")
-    data = json.loads(path.read_text())
+    data = json.loads(path.read_text(encoding="utf-8"))
     rows = data["definitions"]
     return Benchmark(
         version=data["version"],
@@ -80,7 +80,7 @@ def from_run(name: str, run: Mapping[str, Any]) -> Workload | None:
     targets: Any = run.get("targets")
     try:
         maximize = bool(targets["maximize"])
-        # Evaluations go by the public names too; see evaluations.PUBLIC_NAMES.
+        # Evaluations go by the public names too; see evaluations._named.
         metric = str(targets["metric"]).removesuffix("_published")
         validation = float(targets["validation"])
     except (KeyError, TypeError, ValueError):

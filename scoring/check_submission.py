@@ -21,8 +21,10 @@ from algorithmic_efficiency.submission import FRAMEWORK_MODULES, framework_of
 from algorithmic_efficiency.text import show
 from scoring import dry_run, flags
 from scoring.benchmark import VERSIONS, load
+from scoring.files import read_bytes
 from scoring.fingerprints import telltale_numbers
 from scoring.flags import Flag
+from scoring.records import shorten
 from scoring.submission_rules import check_source
 from scoring.syntax import Finding
 
@@ -36,6 +38,7 @@ FLAGS = (
          "file beside the submission, without one it tunes itself"),
     Flag("data_dir", "~/data", "folder of the data sets"),
 )  # fmt: skip
+MOST_BYTES = 16 * 2**20
 FILE = (Flag("submission", "", "the submission's Python file"),)
 
 
@@ -68,12 +71,18 @@ def read(path: Path) -> list[Finding]:
     names = {name for version in VERSIONS for name in load(version).definitions}
     names |= {f"{name}_mini" for name in names} | set(registry.definitions())
     try:
-        source = path.read_text(encoding="utf-8")
+        source = importlib.util.decode_source(read_bytes(path, MOST_BYTES))
         return check_source(source, names, telltale_numbers())
     except OSError as error:
         raise SubmissionError(f"{path} cannot be read: {error.strerror}.") from error
     except (SyntaxError, ValueError) as error:
-        raise SubmissionError(f"{path} is not a Python file: {error}.") from error
+        said = shorten(str(error), 200)
+        raise SubmissionError(f"{path} is not a Python file: {said}.") from error
+    except (RecursionError, MemoryError) as error:
+        raise SubmissionError(
+            f"{path} holds an expression that is nested too deeply to be read; write "
+            "it in several lines."
+        ) from error
 
 
 def rehearse(plan: dry_run.DryRun, asked: str) -> list[Finding]:

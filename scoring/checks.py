@@ -12,6 +12,7 @@ import numpy as np
 from algorithmic_efficiency.errors import UsageError
 from scoring.benchmark import Benchmark, Workload, from_run, nearest
 from scoring.evaluations import Trial
+from scoring.records import shorten
 from scoring.table import Cells, hit_index
 
 HOST_KEYS = {"host", "hostname", "node"}  # two equal machines differ in their name
@@ -210,6 +211,7 @@ def _difference(what: str, values: list[tuple[Trial, Any]]) -> str:
     if len(first) < 2:
         return ""
     (a, left), (b, right), *_ = first.items()
+    a, b = shorten(a, 200), shorten(b, 200)
     return f"The runs differ in {what}: {left.path} has {a} and {right.path} has {b}. "
 
 

@@ -24,6 +24,7 @@ from algorithmic_efficiency import registry
 from algorithmic_efficiency.data import Folders
 from algorithmic_efficiency.runner import tuning
 from algorithmic_efficiency.text import show
+from scoring.records import shorten
 from scoring.syntax import Finding
 
 SEED = 1
@@ -133,7 +134,7 @@ def _once(plan: DryRun, workload: str, out: Path) -> dict[str, Any]:
     written = out / "rehearsal.json"
     if not written.exists():
         return {"findings": [], "failure": failure, "line": 1}
-    result: dict[str, Any] = json.loads(written.read_text())
+    result: dict[str, Any] = json.loads(written.read_text(encoding="utf-8"))
     return result
 
 
@@ -147,7 +148,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 def _last_line(path: Path) -> str:
     """Return the last line that was said, '' if nothing was."""
     lines = path.read_text(errors="replace").strip().splitlines()
-    return lines[-1] if lines else ""
+    return shorten(lines[-1], 300) if lines else "nothing was said"
 
 
 def _difference(one: Any, two: Any) -> str:

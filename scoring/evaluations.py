@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import codecs
+import functools
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from algorithmic_efficiency.errors import UsageError
 from scoring.files import read_bytes
+from scoring.numerals import checked_float, float_or_nan, pandas_float
 from scoring.records import shorten
 
 Floats = NDArray[np.float64]
@@ -29,9 +31,6 @@ UTF = (
 KEPT = ("score", "accumulated_submission_time", "global_step")
 # Of these only the last value is ever needed; parsing is what reading takes time for.
 TOTALS = ("accumulated_eval_time", "accumulated_logging_time", "preemption_count")
-# Our runs from before 25 November 2026 call the public formula `wer_published`, and the
-# true rate `wer`; where a file has both names, they mean that.
-PUBLIC_NAMES = {"validation/wer_published": "validation/wer", "validation/wer": ""}
 
 
 @dataclass
@@ -82,11 +81,15 @@ class Trial:
 
 @dataclass(frozen=True)
 class Sheet:
-    """A table of text: names, the line of each row, and the cells of a column."""
+    """A table of text: names, the line of each row, and the cells of a column.
+
+    In a `plain` one a cell is a number if Python says so.
+    """
 
     header: list[str]
     lines: list[int]
     column: Callable[[int], list[str]]
+    plain: bool = False
 
 
 def read_evaluations(
@@ -115,9 +118,7 @@ def read_evaluations(
     wanted = {*KEPT, f"validation/{metric}"}
     if "score" in sheet.header:
         wanted.discard("accumulated_submission_time")
-    header = sheet.header
-    if "validation/wer_published" in header:
-        header = [PUBLIC_NAMES.get(name, name) for name in header]
+    header = _named(sheet.header)
     if not metric:
         wanted |= {name for name in header if name.startswith("validation/")}
     _fill(sheet, header, trial, set(header) if whole else wanted, published)
@@ -143,7 +144,8 @@ def _sheet(text: str, trial: Trial, published: bool) -> Sheet | None:
     """
     header = text.partition("\n")[0].split(",")
     known = "global_step" in header and not CLOCKS.isdisjoint(header)
-    plain = text.isascii() and '"' not in text and "_" not in text[text.find("\n") :]
+    numbers = text.find("_", text.find("\n")) < 0  # Python reads 1_000 as a number
+    plain = text.isascii() and '"' not in text and numbers
     sheet, why = None, "without any evaluation"
     if text.strip() and not (known and plain):
         try:
@@ -158,11 +160,24 @@ def _sheet(text: str, trial: Trial, published: bool) -> Sheet | None:
         except ValueError as error:
             why = f"that is no table: {shorten(str(error))}"
     if sheet is None and (known or not text.strip()):
-        sheet = _rows(text.split("\n"), trial, published)
+        sheet = replace(_rows(text.split("\n"), trial, published), plain=plain)
     if sheet is None or not sheet.lines:
         trial.unusable = f"has an eval_measurements.csv {why}"
         return None
     return sheet
+
+
+def _named(header: list[str]) -> list[str]:
+    """Return the names of columns as they are today.
+
+    Our runs from before 25 November 2026 call the public formula `wer_published`, and
+    the true rate `wer`; where a file has both names, they mean that.
+    """
+    if not any(name.endswith("/wer_published") for name in header):
+        return header
+    today = {"wer_published": "wer", "wer": "wer_true"}
+    parts = [name.rpartition("/") for name in header]
+    return [f"{split}{slash}{today.get(n, n)}" for split, slash, n in parts]
 
 
 def _fill(
@@ -174,18 +189,21 @@ def _fill(
 ) -> None:
     """Fill the columns that are needed with numbers."""
     parse = pandas_float if published else float
+    if not sheet.plain:
+        parse = functools.partial(checked_float, parse=parse)
     for place, name in enumerate(header):
         if name in trial.columns:
             trial.notes.append(f"column {name} stands twice; the first one counts")
             continue
         if name in TOTALS:
-            trial.totals[name] = _number(sheet.column(place)[-1])
+            trial.totals[name] = float_or_nan(sheet.column(place)[-1])
         if name in wanted:
             column = sheet.column(place)
             try:
-                trial.columns[name] = np.array(list(map(parse, column)))
+                values = np.array(list(map(parse, column)))
             except (ValueError, OverflowError):
-                trial.columns[name] = _repaired(name, column, sheet.lines, trial)
+                values = _repaired(name, sheet, place, trial)
+            trial.columns[name] = values
 
 
 def _rows(lines: list[str], trial: Trial, published: bool) -> Sheet:
@@ -213,7 +231,10 @@ def _rows(lines: list[str], trial: Trial, published: bool) -> Sheet:
         trial.notes.append(f"line {listed}: wrong number of fields, {done}")
     cells = ",".join([line for _, line in rows]).split(",")
     return Sheet(
-        header, [n for n, _ in rows], lambda place: cells[place :: len(header)]
+        header,
+        [n for n, _ in rows],
+        lambda place: cells[place :: len(header)],
+        plain=True,
     )
 
 
@@ -229,11 +250,11 @@ def _padded(
     return kept
 
 
-def _repaired(name: str, column: list[str], lines: list[int], trial: Trial) -> Floats:
+def _repaired(name: str, sheet: Sheet, place: int, trial: Trial) -> Floats:
     """Return text as numbers; what is not a number becomes NaN, with a note."""
     values, wrong = [], []
-    for line, text in zip(lines, column, strict=True):
-        value = _number(text)
+    for line, text in zip(sheet.lines, sheet.column(place), strict=True):
+        value = float_or_nan(text)
         values.append(value)
         if np.isnan(value) and text.strip().lower() not in ("", "nan", "-nan", "+nan"):
             wrong.append(f"line {line}: {name} is {shorten(text)!r}, not a number")
@@ -243,35 +264,6 @@ def _repaired(name: str, column: list[str], lines: list[int], trial: Trial) -> F
     return np.array(values)
 
 
-def _number(text: str) -> float:
-    """Return text as a number, NaN if it is none; 1_000 is none outside of Python."""
-    try:
-        return float("nan" if "_" in text or not text.isascii() else text)
-    except ValueError:
-        return float("nan")
-
-
 def _list(numbers: list[int]) -> str:
     """Return a few numbers for a message."""
     return ", ".join(map(str, numbers[:5])) + (" ..." if len(numbers) > 5 else "")
-
-
-def pandas_float(text: str) -> float:
-    """Parse a decimal as pandas 2 does, up to one unit in the last place off.
-
-    The public tool reads with it; its published times carry that last digit. Source:
-    `precise_xstrtod`, which adds up 17 digits, leading zeros among them, in floating
-    point and divides once by a power of ten.
-    """
-    body, _, power = text.lstrip("+-").lower().partition("e")
-    whole, _, fraction = body.partition(".")
-    if not (whole + fraction).isdigit():
-        return float(text)
-    digits = (whole + fraction)[:17]
-    number = float(digits[:15])  # 15 digits are exact in double precision
-    for digit in digits[15:]:
-        number = number * 10.0 + int(digit)
-    places = len(digits) - len(whole) - int(power or 0)
-    scale = float(f"1e{abs(places)}")
-    number = number / scale if places >= 0 else number * scale
-    return -number if text.startswith("-") else number

@@ -20,7 +20,19 @@ def read_bytes(path: Path, most: int = MOST_BYTES) -> bytes:
     Raises FileNotFoundError if nothing is there, and OSError with the reason as
     `strerror` for what is no plain file, is larger than `most` or cannot be read.
     """
-    status = path.stat()
+    file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        size = _plain_size(os.fstat(file), most)
+        data = os.read(file, size)
+        while len(data) < size and (more := os.read(file, size - len(data))):
+            data += more
+        return data
+    finally:
+        os.close(file)
+
+
+def _plain_size(status: os.stat_result, most: int) -> int:
+    """Return the size of a plain file; raises OSError for anything else."""
     if stat.S_ISDIR(status.st_mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
     if not stat.S_ISREG(status.st_mode):
@@ -30,7 +42,7 @@ def read_bytes(path: Path, most: int = MOST_BYTES) -> bytes:
             errno.EFBIG,
             f"{status.st_size:,} bytes are more than the {most:,} that are read",
         )
-    return path.read_bytes()
+    return status.st_size
 
 
 @contextlib.contextmanager

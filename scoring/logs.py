@@ -76,7 +76,17 @@ def read_tree(
             "<submission>/<study>/<workload>_<jax|pytorch>/trial_<n>/"
             "eval_measurements.csv below it."
         )
-    return of_framework(trials, framework), notes
+    kept = of_framework(trials, framework)
+    frameworks: dict[str, set[str]] = {}
+    for trial in kept:
+        frameworks.setdefault(trial.submission, set()).add(trial.framework)
+    notes += [
+        f"{name}: runs in {' and in '.join(sorted(found))}, scored together; "
+        "--framework chooses one."
+        for name, found in frameworks.items()
+        if len(found) > 1
+    ]
+    return kept, notes
 
 
 def of_framework(trials: Sequence[Trial], framework: str) -> list[Trial]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,7 +13,7 @@ from scoring.evaluations import Trial
 def check_clock(trial: Trial) -> None:
     """Put evaluations in the order of their steps and see that time makes sense."""
     rising = (np.diff(trial.steps) > 0).all() and (np.diff(trial.seconds) >= 0).all()
-    finite = np.isfinite([trial.seconds[-1], trial.steps[-1]]).all()
+    finite = math.isfinite(trial.seconds[-1]) and math.isfinite(trial.steps[-1])
     if rising and finite and trial.seconds[0] >= 0:
         return
     lost = ~(np.isfinite(trial.seconds) & np.isfinite(trial.steps))

@@ -27,6 +27,7 @@ CSV_TABLES = (
     "stability",
     "tuning",
 )
+STAR = "*"
 FILE_NAMES = {"profiles": "performance_profiles"}
 
 
@@ -82,7 +83,10 @@ def tables(results: Results, cell: Callable[[str], str] = printable) -> str:
         rows = [cells[name, key] for key in keys]
         body.append([cell(name), *(cell(_time(row)) for row in rows)])
     head = ["submission", *(cell(key) for key in keys)]
-    return "\n".join([*lines, *_table(head, body), ""])
+    lines += _table(head, body)
+    if any(STAR in text for row in body for text in row[1:]):
+        lines += ["", f"{cell(STAR)} Some studies missed it; workloads.csv says why."]
+    return "\n".join([*lines, ""])
 
 
 def spread(row: Results, key: str, form: str) -> str:
@@ -136,7 +140,7 @@ def _submission_first(item: tuple[str, Any]) -> tuple[bool, str]:
 def _time(row: Results) -> str:
     """Return a time for people, or why there is none."""
     if math.isfinite(row["time"]):
-        return plain(row["time"]) + ("" if not row["reason"] else " *")
+        return plain(row["time"]) + (f" {STAR}" if row["reason"] else "")
     return f"- ({row['reason']})" if row["reason"] else "-"
 
 

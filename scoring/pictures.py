@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,9 @@ def colour(place: int) -> str:
 def write_pictures(results: Results, folder: Path) -> None:
     """Write performance_profiles and time_to_targets, each as .png and .svg."""
     settings = {"svg.hashsalt": "scoring", "font.size": 9, "axes.spines.top": False}
-    with mpl.rc_context({**settings, "axes.spines.right": False}):
+    settings |= {"axes.spines.right": False, "text.parse_math": False}
+    with mpl.rc_context(settings), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph")  # a name in another script
         for name, draw, size in (
             ("performance_profiles", _profiles, (6.4, 3.8)),
             ("time_to_targets", _times, (7.6, 3.8)),
@@ -68,7 +71,7 @@ def _profiles(axes: Axes, results: Results) -> None:
             share,
             where="post",
             color=colour(place),
-            label=f"{row['submission']} ({row['score']:.3f})",
+            label=_legend_name(f"{row['submission']} ({row['score']:.3f})"),
         )
         if len(results["scores"]) <= BANDS:
             axes.fill_between(tau, low, high, step="post", color=colour(place), **FAINT)
@@ -102,7 +105,14 @@ def _times(axes: Axes, results: Results) -> None:
                 axes.plot(x, top, "^", ms=4, color=colour(place), clip_on=False)
                 span[1] = top
             axes.plot([x, x], span, color=colour(place), lw=1.5)
-        axes.plot([], [], "o", ms=4, color=colour(place), label=row["submission"])
+        axes.plot(
+            [],
+            [],
+            "o",
+            ms=4,
+            color=colour(place),
+            label=_legend_name(row["submission"]),
+        )
     used = {line.get_marker() for line in axes.lines}
     for marker, says in (("x", "missed"), ("^", "missed by some studies")):
         if marker in used:
@@ -115,6 +125,11 @@ def _times(axes: Axes, results: Results) -> None:
     axes.yaxis.set_minor_formatter(NullFormatter())
     axes.set_ylim(0.7 * min(known), top)
     _legend(axes)
+
+
+def _legend_name(name: str) -> str:
+    """Return a name that a legend shows; it hides what begins with an underscore."""
+    return f" {name}" if name.startswith("_") else name
 
 
 def _legend(axes: Axes) -> None:

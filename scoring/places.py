@@ -9,7 +9,7 @@ from pathlib import Path
 
 FRAMEWORKS = ("jax", "pytorch")
 WORKLOAD_FOLDER = re.compile(r"(.+)_(jax|pytorch)$")
-TRIAL_FOLDER = re.compile(r"trial_(\d+)$")
+TRIAL_FOLDER = re.compile(r"trial_([0-9]{1,9})\Z")
 STUDY_FOLDER = re.compile(r"study_\d+$")
 MOST_FOLDERS = 20_000  # are looked at, for an error message
 SHOWN = 3

@@ -127,7 +127,9 @@ def _rising(seconds: Floats, made: Floats, rest: float, again: float) -> bool:
         return False
     if seconds.size < 6:
         return True
-    first, middle, last = (np.median(part) for part in np.array_split(made, 3))
+    third = seconds.size // 3
+    parts = made[:third], made[third:-third], made[-third:]
+    first, middle, last = (np.sort(part)[part.size // 2] for part in parts)
     return bool(last - middle >= LATE_SHARE * (last - first))
 
 

@@ -56,7 +56,8 @@ def parse(data: bytes, name: str, notes: list[str]) -> Record:
     record = json.loads(data, parse_int=_integer, object_pairs_hook=unique)
     if not isinstance(record, dict):
         raise TypeError("is not a JSON object")
-    if _depth(record) > DEEPEST:
+    brackets = data.count(b"{") + data.count(b"[")
+    if brackets > DEEPEST and _depth(record) > DEEPEST:
         raise TypeError(f"is nested deeper than {DEEPEST} levels")
     if twice:
         listed = shorten(", ".join(twice))

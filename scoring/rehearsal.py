@@ -165,7 +165,7 @@ class Rehearsal:
         values = self.backend.canonical(params, model_state)
         return {name: np.array(value) for name, value in values.items()}
 
-    def failed(self, error: Exception) -> str:
+    def failed(self, error: BaseException) -> str:
         """Make a finding of an error of the submission, return a sentence on others."""
         said = f"{type(error).__name__}: {error}"
         if isinstance(error, MemoryError) or "out of memory" in said.lower():
@@ -189,7 +189,7 @@ def main(request: Mapping[str, Any]) -> None:
     failure = ""
     try:
         rehearsal.run()
-    except Exception as error:  # noqa: BLE001 - the user's code may raise anything
+    except BaseException as error:  # noqa: BLE001 - SystemExit too is the user's
         failure = rehearsal.failed(error)
     written = {
         "findings": [dataclasses.astuple(f) for f in rehearsal.watch.findings],

@@ -16,6 +16,11 @@ async function unpack(id) {
   return new Response(stream).text();
 }
 
+// Plotly reads tags, entities and %{...} in labels; a name is none of these.
+function asText(text) {
+  return text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;").replaceAll("%{", "%&#123;");
+}
+
 function layout(x, y, extra = {}) {
   const axis = { gridcolor: "#e8ecf0", zeroline: false, automargin: true };
   return {
@@ -48,7 +53,7 @@ function profiles() {
     traces.push({
       x: tau, y: points.map((point) => point.share), name, mode: "lines",
       line: { ...steps, width: 2.5 },
-      hovertemplate: "%{y:.1%} of workloads within %{x:.2f}x<extra>" + name + "</extra>",
+      hovertemplate: "%{y:.1%} of workloads within %{x:.2f}x<extra>" + asText(name) + "</extra>",
     });
   }
   const range = { x: { range: [1, data.rMax] }, y: { range: [-0.02, 1.02], tickformat: ".0%" } };
@@ -69,22 +74,22 @@ function times() {
     return {
       y: mine.map((row) => names.indexOf(row.workload) + (place + 0.5) * height - 0.4),
       x: mine.map((row) => row.time ?? 0.85 * top), name, type: "scatter", mode: "markers",
-      text: mine.map((row) => (row.time === null ? row.workload + ": miss, " + row.reason
-        : row.workload + ": " + brief(row.time) + " " + data.unit)),
+      text: mine.map((row) => (row.time === null ? asText(row.workload + ": miss, " + row.reason)
+        : asText(row.workload) + ": " + brief(row.time) + " " + data.unit)),
       marker: { color: colour, size: 9, symbol: mine.map((row) => (row.time === null ? "x-thin-open" : "circle")) },
       error_x: {
         array: mine.map((row) => (row.time === null ? 0 : up(row))),
         arrayminus: mine.map((row) => (row.time === null ? 0 : row.time - (row.time_low ?? row.time))),
         color: colour, thickness: 2, width: 3,
       },
-      hovertemplate: "%{text}<extra>" + name + "</extra>",
+      hovertemplate: "%{text}<extra>" + asText(name) + "</extra>",
     };
   });
   const axes = {
     x: { type: "log", range: [Math.log10(bottom), Math.log10(top)], tickvals: decades(bottom, top), tickformat: ",", showgrid: true },
     y: {
       tickvals: names.map((_, place) => place), range: [names.length - 0.5, -0.5], showgrid: false,
-      ticktext: innerWidth < PHONE ? names.map((name) => name.replace("_", "<br>")) : names,
+      ticktext: innerWidth < PHONE ? names.map((name) => asText(name).replace("_", "<br>")) : names.map(asText),
     },
   };
   const lines = names.slice(1).map((_, place) => ({
@@ -113,16 +118,16 @@ function curves() {
   const strands = [[false, 0.2, 1], [true, 0.9, 1.8]]; // the others, then the best
   const traces = strands.flatMap(([best, opacity, width]) => visible().map((submission) => {
     const trace = { x: [], y: [], text: [] };
-    for (const line of data.curves[name]?.[submission.name] ?? []) {
+    for (const line of linesOf(name, submission.name)) {
       if (line.best !== best) continue;
       trace.x.push(...line[axis], null);
       trace.y.push(...line.values, null);
-      trace.text.push(...line.values.map(() => line.label), "");
+      trace.text.push(...line.values.map(() => asText(line.label)), "");
     }
     return {
       ...trace, name: submission.name, mode: "lines", opacity,
       line: { color: submission.colour, width },
-      hovertemplate: "%{y:.5g} at %{x:,.0f}<br>%{text}<extra>" + submission.name + "</extra>",
+      hovertemplate: "%{y:.5g} at %{x:,.0f}<br>%{text}<extra>" + asText(submission.name) + "</extra>",
     };
   }));
   const target = {
@@ -135,8 +140,13 @@ function curves() {
     text: "target " + workload.target, showarrow: false, bgcolor: "#ffffffcc",
   };
   Plotly.react("curves", traces, layout(axis === "steps" ? "step" : "submission time (s)",
-    "validation " + workload.metric.replaceAll("_", " "),
+    "validation " + asText(workload.metric.replaceAll("_", " ")),
     { y: { range: span(traces, workload.target) }, all: { shapes: [target], annotations: [label] } }), SETTINGS);
+}
+
+function linesOf(workload, submission) {
+  const found = data.curves[workload] ?? {};
+  return Object.hasOwn(found, submission) ? found[submission] : []; // a name may be "constructor"
 }
 
 function span(traces, target) {
@@ -157,7 +167,7 @@ function tuning() {
     return {
       x: rows.map((row) => row.trials), y: rows.map((row) => row.score), name,
       mode: "lines+markers", line: { color: colour, width: 2.5 },
-      hovertemplate: "%{x} trial(s): %{y:.3f}<extra>" + name + "</extra>",
+      hovertemplate: "%{x} trial(s): %{y:.3f}<extra>" + asText(name) + "</extra>",
     };
   });
   const axes = { x: { dtick: 1 }, y: { range: [0, 1] } };

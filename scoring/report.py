@@ -51,19 +51,20 @@ def write_report(
     opening = opening or Opening()
     names = [row["submission"] for row in results["scores"]]
     notes = count(len(results["warnings"]), "note")
-    page = Template((HERE / "report.html").read_text()).substitute(
+    page = Template((HERE / "report.html").read_text(encoding="utf-8")).substitute(
         title=html_text(opening.title or _title(names)),
         subtitle=html_text(_subtitle(settings)),
         notes=f"<a href='#warnings'>{notes} on the data</a>",
         above=opening.above,
-        style=(HERE / "report.css").read_text(),
-        script=(HERE / "report.js").read_text(),
+        style=(HERE / "report.css").read_text(encoding="utf-8"),
+        script=(HERE / "report.js").read_text(encoding="utf-8"),
         reference=html_text(settings["reference"]),
         unit=html_text(settings["unit"]),
         limit=f"{settings['r_max']:g}",
         toggles=_toggles(names),
         options="".join(
-            f"<option>{html_text(name)}</option>" for name in settings["workloads"]
+            f'<option value="{html_text(name)}">{html_text(name)}</option>'
+            for name in settings["workloads"]
         ),
         leaderboard=tables.leaderboard(results),
         heat_map=tables.heat_map(results),

@@ -9,6 +9,7 @@ from algorithmic_efficiency.metrics import METRICS
 from algorithmic_efficiency.runner.records import atomic
 from algorithmic_efficiency.runner.trial import Progress
 from algorithmic_efficiency.spec import Definition
+from algorithmic_efficiency.text import printable
 
 # Okabe and Ito's palette, distinguishable by colour-blind readers.
 _COLORS = {"train": "#999999", "validation": "#0072B2", "test": "#E69F00"}
@@ -42,7 +43,7 @@ def draw(path: Path, definition: Definition, title: str, progress: Progress) -> 
         _mark_score(axes, progress.score)
     axes.set_xlabel("time on the submission clock (s)")
     axes.set_ylabel(name)
-    axes.set_title(title, loc="left", fontsize=11)
+    axes.set_title(printable(title), loc="left", fontsize=11, parse_math=False)
     axes.set_xlim(left=0)
     axes.margins(y=0.1)  # room for the target's words
     axes.grid(alpha=0.25)

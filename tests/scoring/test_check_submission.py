@@ -1,5 +1,6 @@
 """Submissions that break rules, one each, and submissions that do not."""
 
+import os
 import textwrap
 from pathlib import Path
 
@@ -168,3 +169,46 @@ def test_command_that_only_reads(tmp_path, capsys):
         check_submission.main([str(path)])
     with pytest.raises(SubmissionError, match="cannot be read"):
         check_submission.main([str(tmp_path / "none.py")])
+
+
+BAD_FILES = {
+    "zero bytes": (b"a = 1\x00\n", "null bytes"),
+    "other encoding": ("# caf\xe9\n".encode("latin-1"), "encoding declaration"),
+    "unknown encoding": (b"# coding: nonsense\n", "unknown encoding"),
+    "brackets": (b"x = " + b"(" * 5000 + b"1" + b")" * 5000, "nested"),
+    "sum": (b"x = " + b"+".join([b"1"] * 20_000), "nested too deeply"),
+    "attributes": (b"x = a" + b".b" * 5000, "nested too deeply"),
+    "number": (b"x = " + b"9" * 10_000, "Exceeds the limit"),
+    "escape": (b"\x1b[2J = 1\n", "non-printable character"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_FILES)
+def test_files_that_cannot_be_read_end_with_a_sentence(tmp_path, name):
+    path = tmp_path / "submission.py"
+    source, said = BAD_FILES[name]
+    path.write_bytes(source)
+    with pytest.raises(SubmissionError, match=said) as error:
+        check_submission.main([str(path), "--nodry_run"])
+    assert len(str(error.value)) < 500
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo, lambda p: p.symlink_to(p)])
+def test_what_is_no_file_ends_with_a_sentence(tmp_path, make):
+    path = tmp_path / "submission.py"
+    make(path)
+    with pytest.raises(SubmissionError, match="cannot be read: .*"):
+        check_submission.main([str(path), "--nodry_run"])
+
+
+def test_names_in_findings_are_text(tmp_path, capsys):
+    path = tmp_path / os.fsdecode(b"\xff\x1b[2J.py")
+    path.write_text(GOOD + "# coding\n")
+    assert check_submission.main([str(path), "--nodry_run"]) == 0
+    assert r"\xff\x1b[2J.py: 0 broken rule(s)" in capsys.readouterr().out
+
+
+def test_a_declared_encoding_counts(tmp_path):
+    path = tmp_path / "submission.py"
+    path.write_bytes(("# coding: latin-1\n# caf\xe9" + GOOD).encode("latin-1"))
+    assert check_submission.main([str(path), "--nodry_run"]) == 0

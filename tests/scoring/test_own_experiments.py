@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from commands import NAME, Command
 
+import scoring
 from algorithmic_efficiency.data import Folders
 from algorithmic_efficiency.errors import UsageError
 from scoring import compare, score_submissions
@@ -66,6 +67,16 @@ def test_one_experiment_and_one_study_are_enough(experiments, tmp_path, capsys):
     said = capsys.readouterr().out
     assert "hyperparameter learning_rate: 0.008  |  0.001" in said
     assert "version" not in said
+
+
+def test_tables_of_pandas_are_the_runner_s(experiments):
+    trials, evaluations, scores = scoring.load(experiments, resamples=20)
+    assert sorted(scores.submission) == ["once", "twice"]
+    times = trials.set_index(["submission", "study"]).seconds
+    assert sorted(times["twice"]) == sorted(recorded(experiments / "twice"))
+    assert (trials["hyperparameters.learning_rate"] > 0).all()
+    assert len(evaluations) == len(trials)  # the first evaluation reaches the target
+    assert {"train/loss", "validation/accuracy"} <= set(evaluations)
 
 
 def test_full_and_mini_runs_do_not_mix(experiments, tmp_path):

@@ -1,6 +1,7 @@
 """Reading trees: layouts that are accepted, and damage that is said aloud."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -198,6 +199,30 @@ def test_strange_folders_are_named(tmp_path):
     assert "notes: not a <workload>_<jax|pytorch> folder" in notes[0]
     assert "trial_x: not a trial_<number> folder; ignored." in notes[1]
     assert "empty: no trial found" in notes[2]
+
+
+def test_a_folder_that_cannot_be_read_is_named(tmp_path, monkeypatch):
+    tree = write_tree([made_up(n, "ogbg", 0, 1, 9.0) for n in "ab"], tmp_path)
+    plain = os.scandir
+
+    def refuse(folder):
+        if Path(folder).parent.name == "a":
+            raise PermissionError(13, "Permission denied", str(folder))
+        return plain(folder)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    found, notes = read_tree(tree)
+    assert [trial.submission for trial in found] == ["b"]
+    assert notes[0].endswith("study_0: cannot be read (Permission denied); ignored.")
+
+
+def test_numbers_of_trials_are_numbers(tmp_path):
+    runs = tmp_path / "a" / "study_0" / "ogbg_jax"
+    for name in ("trial_1", "trial_" + "9" * 40, "trial_\u0663", "trial_2\n"):
+        (runs / name).mkdir(parents=True)
+    found, notes = read_tree(tmp_path)
+    assert [trial.trial for trial in found] == [1]
+    assert len(notes) == 3
 
 
 def test_folders_that_cannot_be_scored(tmp_path):

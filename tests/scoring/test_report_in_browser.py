@@ -64,7 +64,7 @@ def test_misses_are_crosses_and_tell_why(page):
     ]
     assert len(marks) == 7
     assert ("baseline", "imagenet_vit: miss, stopped early") in marks
-    assert ("shampoo", "imagenet_resnet: miss, plateau") in marks
+    assert ("shampoo", "imagenet_resnet: miss, too slow") in marks
 
 
 def test_profile_jumps_where_the_ratio_is(page):
