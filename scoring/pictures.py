@@ -11,32 +11,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
+from scoring.colours import colour
+
 Results = dict[str, Any]
-
-# Okabe and Ito (2008), distinguishable with colour-blind eyes, and darker companions.
-COLOURS = (
-    "#0072B2",
-    "#D55E00",
-    "#009E73",
-    "#CC79A7",
-    "#E69F00",
-    "#56B4E9",
-    "#4B4B4B",
-    "#8C6D00",
-    "#7A3E9D",
-    "#8B1A1A",
-    "#1F5C4A",
-    "#A0A0A0",
-)
-
 
 BANDS = 4  # more bands than this hide one another
 FAINT: dict[str, Any] = {"alpha": 0.12, "linewidth": 0}
-
-
-def colour(place: int) -> str:
-    """Return the colour of the submission at this place of the leaderboard."""
-    return COLOURS[place % len(COLOURS)]
 
 
 def write_pictures(results: Results, folder: Path) -> None:

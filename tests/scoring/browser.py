@@ -31,7 +31,9 @@ FLAGS = (
 class Browser:
     """One page in a headless browser; use it as a context manager."""
 
-    def __init__(self, profile: Path, width: int = 1280, height: int = 900) -> None:
+    def __init__(
+        self, profile: Path, width: int = 1280, height: int = 900, *flags: str
+    ) -> None:
         self._command = [str(DRIVER), "--port=0", "--log-level=SEVERE"]
         emulation = {"deviceMetrics": {"width": width, "height": height}}
         self._wanted = {
@@ -39,7 +41,7 @@ class Browser:
             "goog:loggingPrefs": {"browser": "ALL"},
             "goog:chromeOptions": {
                 "binary": CHROMIUM,
-                "args": [*FLAGS, f"--user-data-dir={profile}"],
+                "args": [*FLAGS, *flags, f"--user-data-dir={profile}"],
                 "mobileEmulation": emulation,
             },
         }
@@ -97,9 +99,31 @@ class Browser:
         """Return the messages on the console since the last call."""
         return [entry["message"] for entry in self._ask("/se/log", {"type": "browser"})]
 
+    def command(self, name: str, **parameters: Any) -> Any:
+        """Return what a command of Chromium's own protocol returns."""
+        body = {"cmd": name, "params": parameters}
+        return self._ask("/goog/cdp/execute", body)
+
+    def resize(self, width: int, height: int = 900) -> None:
+        """Give the window another size."""
+        size = {"width": width, "height": height, "deviceScaleFactor": 1}
+        self.command("Emulation.setDeviceMetricsOverride", mobile=False, **size)
+
+    def prefer(self, scheme: str = "", media: str = "") -> None:
+        """Emulate a wish for the scheme light or dark, and a medium such as print."""
+        wish = [{"name": "prefers-color-scheme", "value": scheme}]
+        self.command("Emulation.setEmulatedMedia", media=media, features=wish)
+
     def screenshot(self, path: Path) -> None:
-        """Write what the window shows as PNG."""
-        path.write_bytes(base64.b64decode(self._ask("/screenshot")))
+        """Write the whole page, or as much of it as Chromium can show, as PNG."""
+        box = {"format": "png", "captureBeyondViewport": True}
+        shot = self.command("Page.captureScreenshot", **box, **self._page())
+        path.write_bytes(base64.b64decode(shot["data"]))
+
+    def _page(self) -> dict[str, Any]:
+        """Return the page's box as a command wants it."""
+        size = self.command("Page.getLayoutMetrics")["cssContentSize"]
+        return {"clip": {**size, "scale": 1}}
 
     def print(self) -> bytes:
         """Return the page printed on A4 as PDF."""

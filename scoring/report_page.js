@@ -1,0 +1,81 @@
+"use strict";
+// What the page does: it draws, hides, prints, and follows the window and the theme.
+const CHARTS = [profiles, times, curves, tuning];
+
+function redraw() {
+  CHARTS.forEach((chart) => chart());
+}
+
+function toggle(input) {
+  const name = input.dataset.submission;
+  if (input.checked) shown.add(name); else shown.delete(name);
+  for (const row of document.querySelectorAll(".heat tr[data-submission]")) {
+    row.classList.toggle("off", !shown.has(row.dataset.submission));
+  }
+}
+
+function makeRoom() {
+  // One line for every time to target.
+  const lines = data.workloads.length * data.submissions.length;
+  const height = Math.min(1200, 80 + Math.max(40 * data.workloads.length, 11 * lines));
+  document.getElementById("times").style.height = height + "px";
+}
+
+function toPaper() {
+  state.paper = true;
+  for (const part of document.querySelectorAll("details:not([open])")) {
+    part.open = true;
+    folded.push(part);
+  }
+  redraw();
+  for (const picture of document.querySelectorAll(".chart .main-svg")) {
+    picture.setAttribute("viewBox", `0 0 ${picture.getAttribute("width")} ${picture.getAttribute("height")}`);
+  }
+}
+
+function fromPaper() {
+  state.paper = false;
+  for (const picture of document.querySelectorAll(".chart .main-svg")) picture.removeAttribute("viewBox");
+  for (const part of folded.splice(0)) part.open = false;
+  redraw();
+}
+
+function listen() {
+  for (const input of document.querySelectorAll("#toggles input")) {
+    input.addEventListener("change", () => {
+      toggle(input);
+      redraw();
+    });
+  }
+  for (const control of document.querySelectorAll("#workload, input[name=axis]")) {
+    control.addEventListener("change", curves);
+  }
+  addEventListener("beforeprint", toPaper);
+  addEventListener("afterprint", fromPaper);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
+  let width = innerWidth;
+  let waiting;
+  addEventListener("resize", () => {
+    if (innerWidth === width || state.paper) return; // a phone's bars change the height only
+    width = innerWidth;
+    clearTimeout(waiting);
+    waiting = setTimeout(redraw, 100);
+  });
+}
+
+async function start() {
+  data = JSON.parse(await unpack("data"));
+  document.querySelectorAll("#toggles input").forEach(toggle);
+  makeRoom();
+  const script = document.createElement("script");
+  script.textContent = await unpack("plotly");
+  document.head.append(script);
+  listen();
+  for (const chart of CHARTS) {
+    chart();
+    await new Promise((done) => setTimeout(done)); // let the page answer in between
+  }
+  document.body.dataset.ready = Math.round(performance.now());
+}
+
+start();
