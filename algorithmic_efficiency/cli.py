@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 # Numbers that make sense; more workers or trials than these are a slip of the keyboard.
 _LIMITS = {
     "num_tuning_trials": (1, 10_000),
-    "num_studies": (1, 1_000),
+    "num_studies": (1, 100),
     "num_workers": (0, 1_024),
     "pytorch_eval_num_workers": (0, 1_024),
     "max_global_steps": (0, 10**12),
@@ -116,7 +116,7 @@ def make_config(values: Mapping[str, Any]) -> "RunConfig":
     _check_other_flags(values, framework, workload)
     folder, seed = experiments.locate(values, f"{workload}_{framework}")
     points = _points(values, path, seeds.integer(seed, "search space"))
-    trials = _trials(values, len(points))
+    trials = _trials(values, len(points) // values["num_studies"])
     return RunConfig(
         workload=workload,
         framework=framework,
@@ -244,10 +244,10 @@ def _installed(package: str) -> bool:
 def _points(
     values: Mapping[str, Any], path: Path, seed: int
 ) -> list[dict[str, Any] | None]:
-    """Returns the hyperparameters of every trial; [None] where it tunes itself."""
+    """Returns the hyperparameters of every trial of every study; None tunes itself."""
     from algorithmic_efficiency.runner import tuning  # noqa: PLC0415 - as above
 
-    trials = values["num_tuning_trials"]
+    trials, studies = values["num_tuning_trials"], values["num_studies"]
     space = _path(values["tuning_search_space"])
     if values["tuning_ruleset"] == "self":
         if space is not None or trials > 1:
@@ -255,7 +255,7 @@ def _points(
                 "--tuning_ruleset=self tunes itself in one trial: leave out "
                 "--tuning_search_space and --num_tuning_trials."
             )
-        return [None]
+        return [None] * studies
     space = space or tuning.beside(path)
     if space is None and trials > 1:
         raise UsageError(
@@ -264,8 +264,8 @@ def _points(
             "hyperparameters has one trial."
         )
     if space is None:
-        return [{}]
-    return [*tuning.points(tuning.read(space), trials, seed)]
+        return [{} for _ in range(studies)]
+    return [*tuning.points(tuning.read(space), trials, seed, studies)]
 
 
 def _trials(values: Mapping[str, Any], count: int) -> range:

@@ -62,8 +62,14 @@ FLAGS: Mapping[str, Sequence[Flag]] = {
             "tuning_search_space.json, beside the submission; without one there are "
             "no hyperparameters.",
         ),
-        Flag("num_tuning_trials", "integer", 1, "Trials, points of the search space."),
-        Flag("num_studies", "integer", 1, "Repetitions of all trials."),
+        Flag("num_tuning_trials", "integer", 1, "Trials in each study."),
+        Flag(
+            "num_studies",
+            "integer",
+            1,
+            "Studies; each has its own points of a search space of ranges, and the same "
+            "ones of a list.",
+        ),
         Flag("hparam_start_index", "integer", None, "First trial to run, from 0."),
         Flag("hparam_end_index", "integer", None, "Trial to stop before."),
         Flag("rng_seed", "integer", None, "Seed of everything; default: a random one."),

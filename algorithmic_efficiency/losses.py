@@ -205,6 +205,15 @@ def hide(ops: Ops, mask: Any, outputs: Any) -> Any:
     return ops.select(rows, outputs)
 
 
+def activation(loss_type: LossType, ops: Ops, logits: Any) -> Any:
+    """Returns the probabilities whose loss this is; of CTC, the logits."""
+    if loss_type is LossType.SOFTMAX_CROSS_ENTROPY:
+        return ops.exp(ops.log_softmax(logits))
+    if loss_type is LossType.SIGMOID_CROSS_ENTROPY:
+        return ops.exp(ops.log_sigmoid(logits))
+    return logits
+
+
 class NumpyOps:
     """The tensor functions in NumPy, float64."""
 

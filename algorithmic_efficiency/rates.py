@@ -6,10 +6,13 @@ that a layer can leave out what a rate of 0 makes needless; the rest stays as it
 no code may ask for its truth value.
 """
 
+import dataclasses
 import numbers
 from typing import Any
 
 import numpy as np
+
+from algorithmic_efficiency.spec import Definition
 
 
 def number(name: str, value: Any) -> Any:
@@ -43,6 +46,42 @@ def dropout(name: str, value: Any) -> Any:
     return rate
 
 
+def with_rates(definition: Definition, main: Any, aux: Any) -> Definition:
+    """Returns the definition with other dropout rates, of which it has 2, 1 or none.
+
+    Args:
+      definition: has `dropout_rate` and `aux_dropout_rate` in `model`, the second None
+        where it is as the first, or only the first, or neither.
+      main, aux: the two rates, known ones; None leaves what the definition says.
+
+    Raises:
+      ValueError: a rate is no number from 0 to 1.
+    """
+    model = dict(definition.model)
+    given = {"dropout_rate": main, "aux_dropout_rate": aux}
+    given = {key: value for key, value in given.items() if value is not None}
+    if given and model.get("aux_dropout_rate", 0.0) is None:
+        model["aux_dropout_rate"] = model["dropout_rate"]
+    for name, value in given.items():
+        rate = float(dropout(name, value))
+        if name in model:
+            model[name] = rate
+    return dataclasses.replace(definition, model=model)
+
+
+def of_pass(given: Any, own: Any, own_aux: Any) -> tuple[Any, Any]:
+    """Returns the rates of a pass in the layers and after the subsampling.
+
+    Args:
+      given: that of the call, which holds everywhere; None leaves the model's own.
+      own: the model's rate in the layers.
+      own_aux: the model's rate after the subsampling; None means `own`.
+    """
+    if given is not None:
+        return given, given
+    return own, own if own_aux is None else own_aux
+
+
 def is_known(value: Any, expected: float) -> bool:
     """Says whether a value that `number` returned is known to be `expected`."""
-    return isinstance(value, float) and value == expected
+    return isinstance(value, int | float) and value == expected

@@ -1,17 +1,13 @@
 """The workload object that submissions receive: a definition bound to a framework."""
 
-import dataclasses
-import importlib
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
-
-import psutil
 
 from algorithmic_efficiency import evaluation, losses, params, rates, spec
 from algorithmic_efficiency.backends.base import Backend, Pass
-from algorithmic_efficiency.data import BadExamples, Dataset, Folders, train_batches
-from algorithmic_efficiency.errors import DataError, SubmissionError
+from algorithmic_efficiency.data import Folders
+from algorithmic_efficiency.data.splits import Splits
+from algorithmic_efficiency.errors import DataError
 from algorithmic_efficiency.metrics import METRICS
 from algorithmic_efficiency.nn.batch_norm import resolve
 
@@ -36,12 +32,11 @@ class Workload:
         self.folders = folders
         self.metrics_logger: Any = None
         self.eval_num_workers = 0
-        self.bad_examples = BadExamples(definition.num_train_examples)
+        self._splits = Splits(definition, folders)
+        self.bad_examples = self._splits.bad
         self._backend = backend
         self._model = backend.build(definition)
-        self._shapes: Any = None
-        self._types: Any = None
-        self._opened: dict[tuple[Folders, str], Dataset] = {}
+        self._shapes = self._types = None
 
     def __getattr__(self, name: str) -> Any:
         """Returns a field of the definition."""
@@ -51,15 +46,36 @@ class Workload:
 
     # Parameters.
 
-    def init_model_fn(self, rng: spec.RandomState) -> tuple[Any, Any]:
+    def init_model_fn(
+        self,
+        rng: spec.RandomState,
+        dropout_rate: float | None = None,
+        aux_dropout_rate: float | None = None,
+    ) -> tuple[Any, Any]:
         """Returns (parameters, model state).
 
         Equal seeds give equal values in both frameworks. PyTorch's container is the
         module and its state None; JAX's are pytrees.
+
+        The rates hold in every later `model_fn` that is given none; a `dropout_rate`
+        given there wins, and is that of all dropout of the model. The runner passes the
+        hyperparameters of these names, so a search space can set them. A model without
+        such dropout ignores them.
+
+        Args:
+          rng: gives the initial values.
+          dropout_rate: of the dropout in the layers; None means the workload's own.
+          aux_dropout_rate: of the dropout after the subsampling of the speech models;
+            None means the workload's own, whatever `dropout_rate` is.
+
+        Raises:
+          ValueError: a rate is no number from 0 to 1.
         """
+        definition = rates.with_rates(self.definition, dropout_rate, aux_dropout_rate)
         seed = self._backend.seed_from(rng)
-        initial = self._backend.init(self._model, self.definition, seed)
-        shapes = self._backend.shapes(self._model, self.definition)
+        self._model = self._backend.build(definition)
+        initial = self._backend.init(self._model, definition, seed)
+        shapes = self._backend.shapes(self._model, definition)
         self._shapes = self._backend.tree(lambda name, x: spec.ShapeTuple(x), shapes)
         self._types = self._backend.tree(
             lambda name, x: params.parameter_type(name), shapes
@@ -173,24 +189,14 @@ class Workload:
         label_smoothing may be a number or an array of shape (), in JAX traced or not;
         None is 0.
         """
-        return losses.masked_loss(
-            self.definition.loss_type,
-            self._backend.ops,
-            label_batch,
-            logits_batch,
-            mask_batch,
-            label_smoothing,
-        )
+        what = (self.definition.loss_type, self._backend.ops, label_batch, logits_batch)
+        return losses.masked_loss(*what, mask_batch, label_smoothing)
 
     def output_activation_fn(self, logits_batch: Any, framework: str = "") -> Any:
         """Returns probabilities where the loss has them, else the logits."""
         del framework
-        ops = self._backend.ops
-        if self.definition.loss_type is spec.LossType.SOFTMAX_CROSS_ENTROPY:
-            return ops.exp(ops.log_softmax(logits_batch))
-        if self.definition.loss_type is spec.LossType.SIGMOID_CROSS_ENTROPY:
-            return ops.exp(ops.log_sigmoid(logits_batch))
-        return logits_batch
+        what = (self.definition.loss_type, self._backend.ops)
+        return losses.activation(*what, logits_batch)
 
     # Goals and evaluation.
 
@@ -227,11 +233,11 @@ class Workload:
         Metrics do not depend on the batch size; it only bounds memory.
         """
         del rng, global_step
-        folders = self._folders(data_dir, imagenet_v2_data_dir)
+        folders = self._splits.elsewhere(data_dir, imagenet_v2_data_dir)
         summary = evaluation.SUMMARIES.get(self.definition.loss_type)
         return evaluation.evaluate(
             self.definition,
-            lambda split: self._open(folders, split),
+            lambda split: self._splits.open(split, folders),
             lambda batch: self._backend.predict(
                 self._model, params, model_state, self.place(batch), summary
             ),
@@ -245,7 +251,7 @@ class Workload:
     def open_evaluation(self) -> None:
         """Opens what evaluation reads; a fault is better found before the training."""
         for split, _ in evaluation.splits(self.definition).values():
-            self._open(self.folders, split)
+            self._splits.open(split)
 
     def train_queue(
         self, batch_size: int, seed: int, *, workers: int = 0, start: int = 0
@@ -255,17 +261,13 @@ class Workload:
         Raises:
           SubmissionError: a batch of this size takes more memory than there is.
         """
-        _check_memory(self.definition, batch_size)
-        dataset = self._open(self.folders, "train")
-        bad = self.bad_examples
-        return train_batches(
-            dataset, batch_size, seed, workers=workers, start=start, bad=bad
+        return self._splits.train_batches(
+            batch_size, seed, workers=workers, start=start
         )
 
     def place(self, batch: Mapping[str, Any]) -> dict[str, Any]:
         """Returns a NumPy batch as tensors on the devices."""
-        placed: dict[str, Any] = self._backend.place(batch, self.definition.fields)
-        return placed
+        return dict(self._backend.place(batch, self.definition.fields))
 
     def _build_input_queue(
         self,
@@ -283,44 +285,13 @@ class Workload:
                 "is done by eval_model."
             )
         seed = self._backend.seed_from(data_rng)[0]
-        folders = self._folders(data_dir, None)
-        dataset = self._open(folders, split)
-        batches = train_batches(dataset, global_batch_size, seed, bad=self.bad_examples)
+        folders = self._splits.elsewhere(data_dir, None)
+        batches = self._splits.train_batches(global_batch_size, seed, folders=folders)
         return map(self.place, batches)
-
-    def _open(self, folders: Folders, split: str) -> Dataset:
-        """Opens a split once: listing a million files takes seconds."""
-        if (folders, split) not in self._opened:
-            module = importlib.import_module(self.definition.data)
-            opened = module.open_split(self.definition, folders, split)
-            self._opened[folders, split] = opened
-        return self._opened[folders, split]
-
-    def _folders(self, data_dir: str | None, v2_dir: str | None) -> Folders:
-        first = Path(data_dir or self.folders.data_dir)
-        second = Path(v2_dir) if v2_dir else self.folders.imagenet_v2_data_dir
-        return dataclasses.replace(
-            self.folders, data_dir=first, imagenet_v2_data_dir=second
-        )
 
     def attach_metrics_logger(self, metrics_logger: Any) -> None:
         """Gives submissions a place for their own scalars."""
         self.metrics_logger = metrics_logger
-
-
-def _check_memory(definition: spec.Definition, batch_size: int) -> None:
-    fields = [
-        field
-        for entry in definition.fields.values()
-        for field in (entry if isinstance(entry, tuple) else (entry,))
-    ]
-    needed = batch_size * sum(field.nbytes for field in fields)
-    if needed > (there := psutil.virtual_memory().total):
-        raise SubmissionError(
-            f"Found a batch size of {batch_size}; one such batch of {definition.name} "
-            f"takes {needed / 2**30:,.0f} GiB and this machine has "
-            f"{there / 2**30:,.0f}. Let get_batch_size return less."
-        )
 
 
 def _known(what: str, value: Any) -> Any:

@@ -12,7 +12,7 @@ import numpy as np
 from algorithmic_efficiency.errors import UsageError
 from scoring.benchmark import Benchmark, Workload, from_run, nearest
 from scoring.evaluations import Trial
-from scoring.table import Cells
+from scoring.table import Cells, hit_index
 
 HOST_KEYS = {"host", "hostname", "node"}  # two equal machines differ in their name
 SMALL_KEYS = {"source", "system", "memory_bytes"}  # commit, kernel, a few megabytes
@@ -34,7 +34,7 @@ def refuse_mixtures(trials: Sequence[Trial]) -> list[str]:
     )
     for what, value in kinds:
         if difference := _difference(what, [(t, value(t)) for t in trials]):
-            raise UsageError(difference + REMEDY)
+            raise UsageError(difference + _damage(trials) + REMEDY)
     notes = []
     for record in ("versions", "hardware"):
         records = [(t, t.run[record]) for t in trials if _is_record(t.run.get(record))]
@@ -58,7 +58,8 @@ def refuse_duplicates(trials: Sequence[Trial], published: bool) -> None:
         if other.framework != trial.framework:
             raise UsageError(
                 f"Submission {trial.submission} has runs of {trial.workload} in two "
-                f"frameworks, {other.path} and {trial.path}; keep one of them."
+                f"frameworks, {other.path} and {trial.path}; choose with "
+                "--framework=jax or --framework=pytorch, or --framework=each."
             )
         if published:
             continue
@@ -142,8 +143,18 @@ def trial_problems(trials: Sequence[Trial], cells: dict[str, Workload]) -> list[
             trial.unusable = trial.unusable or f"has no column {name}"
         if trial.unusable:
             problems.append(f"{trial.path}: {trial.unusable}; counts as a miss.")
+        elif trial.failed and workload and _had_reached(trial, workload):
+            problems.append(
+                f"{trial.path}: failed after it had reached its target; counts as a "
+                "miss, as in the runner."
+            )
         problems += [f"{trial.path}: {note}." for note in trial.notes]
     return problems
+
+
+def _had_reached(trial: Trial, workload: Workload) -> bool:
+    """Tell whether a trial had reached its target before it failed."""
+    return hit_index(replace(trial, failed=False), workload) >= 0
 
 
 def refuse_nothing(
@@ -200,6 +211,15 @@ def _difference(what: str, values: list[tuple[Trial, Any]]) -> str:
         return ""
     (a, left), (b, right), *_ = first.items()
     return f"The runs differ in {what}: {left.path} has {a} and {right.path} has {b}. "
+
+
+def _damage(trials: Sequence[Trial]) -> str:
+    """Return what is wrong with the first damaged run record, '' if none is."""
+    for trial in trials:
+        for note in trial.notes:
+            if note.startswith("run.json"):
+                return f"(In {trial.path}, {note}.) "
+    return ""
 
 
 def _is_record(value: Any) -> bool:

@@ -31,6 +31,7 @@ class Sides:
     labels: tuple[str, str]
 
 
+@np.errstate(over="ignore")  # as in prepare
 def text(
     results: Results,
     scored: Scored,

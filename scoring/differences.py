@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import html
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from algorithmic_efficiency.text import html_text
 from scoring.evaluations import Trial
 from scoring.outputs import jsonable
 
@@ -69,11 +69,11 @@ def section(verdict: str, differences: list[Results], names: tuple[str, str]) ->
     """Return the verdict and the differences as the first section of the page."""
     rows = "".join(
         "<tr>"
-        + "".join(f"<td>{html.escape(row[key])}</td>" for key in ("what", *names))
+        + "".join(f"<td>{html_text(row[key])}</td>" for key in ("what", *names))
         + "</tr>"
         for row in differences
     )
-    head = "".join(f"<th scope='col'>{html.escape(n)}</th>" for n in ("What", *names))
+    head = "".join(f"<th scope='col'>{html_text(n)}</th>" for n in ("What", *names))
     table = (
         "<div class='scroll' tabindex='0' role='region' aria-label='Differences'>"
         f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
@@ -83,5 +83,5 @@ def section(verdict: str, differences: list[Results], names: tuple[str, str]) ->
     details = f"<details {opened}><summary>{title}</summary>{table}</details>"
     return (
         "<section id='verdict'><h2>In short</h2>"
-        f"<p class='verdict'>{html.escape(verdict)}</p>{details}</section>"
+        f"<p class='verdict'>{html_text(verdict)}</p>{details}</section>"
     )

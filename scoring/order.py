@@ -11,7 +11,8 @@ from scoring.evaluations import Trial
 def check_clock(trial: Trial) -> None:
     """Put evaluations in the order of their steps and see that time makes sense."""
     rising = (np.diff(trial.steps) > 0).all() and (np.diff(trial.seconds) >= 0).all()
-    if rising and trial.seconds[0] >= 0 and np.isfinite(trial.seconds[-1]):
+    finite = np.isfinite([trial.seconds[-1], trial.steps[-1]]).all()
+    if rising and finite and trial.seconds[0] >= 0:
         return
     lost = ~(np.isfinite(trial.seconds) & np.isfinite(trial.steps))
     if lost.any():

@@ -2,11 +2,11 @@
 
 missing, unreadable       no evaluations that could be used
 out of memory, bad data,
-crashed                   the run record says so
+crashed, interrupted      the run record says so
 running, stopped early    the run ended well before its budget
 diverged                  the last value is not finite, or most progress was lost
-too slow                  at its last speed one more budget would have been enough
-plateau                   it would not
+too slow                  it still came closer in the last third of its time
+plateau                   it did not, or by no more than its ups and downs, or no longer
 """
 
 from __future__ import annotations
@@ -20,11 +20,17 @@ from scoring.evaluations import NO_FILE, Floats, Trial
 from scoring.table import hit_index
 
 LOST_SHARE = 0.5  # diverged: less than half of the best progress is left at the end
-TAIL = 2.0 / 3.0  # the last third of a run tells its final speed
+TAIL = 2.0 / 3.0  # the last third of a run tells whether it still comes closer
+LEAST_GAIN = 0.005  # of the way, in that third; less only counts close to the target
+NOISE = 2.0  # standard errors of the slope that chance explains
+LATE_SHARE = (
+    0.15  # of the gain that a rising curve still has at the end; a line has 0.5
+)
 RECORDED = {
     "out_of_memory": "out of memory",
     "bad_data": "bad data",
     "diverged": "diverged",
+    "interrupted": "interrupted",
     "failed": "crashed",
     "running": "running",
 }
@@ -64,7 +70,8 @@ def trial_reason(trial: Trial, workload: Workload, budget: float) -> str:
     made = progress(trial, workload)
     if trial.unusable or not made.size:
         return "unreadable"
-    return _curve_reason(trial.seconds, made, budget)
+    ended = trial.run.get("stop_reason") == "budget_exhausted"
+    return _curve_reason(trial.seconds, made, 0.0 if ended else budget)
 
 
 def cell_reason(
@@ -96,14 +103,32 @@ def _curve_reason(seconds: Floats, made: Floats, budget: float) -> str:
     period = np.diff(seconds).max(initial=0.0)
     if seconds[-1] + 2.0 * period < 0.95 * budget:
         return "stopped early"
+    again = budget if 0.0 < budget < np.inf else float(seconds[-1])
     tail = (seconds >= TAIL * seconds[-1]) & np.isfinite(made)
-    if tail.sum() < 2:
-        return "too slow"
-    x, y = seconds[tail] - seconds[tail].mean(), made[tail] - made[tail].mean()
-    slope = (x * y).sum() / max((x * x).sum(), np.finfo(float).tiny)
-    again = budget if np.isfinite(budget) else seconds[-1]
-    enough = slope * again >= 1.0 - best
-    return "too slow" if enough else "plateau"
+    rising = _rising(seconds[tail], made[tail], 1.0 - best, again)
+    return "too slow" if rising else "plateau"
+
+
+def _rising(seconds: Floats, made: Floats, rest: float, again: float) -> bool:
+    """Tell whether the end of a run still came closer, beyond its ups and downs.
+
+    Fits a line to it. What is gained must be worth something, or at least lead over
+    the `rest` of the way in as much time `again`; and it must not have come to a stop.
+    Too few evaluations to tell anything else count as rising.
+    """
+    x, y = seconds - seconds.mean(), made - made.mean()
+    if seconds.size < 2 or (square := float(x @ x)) == 0.0:
+        return True
+    slope = float(x @ y) / square
+    left = y - slope * x
+    error = np.sqrt(float(left @ left) / max(x.size - 2, 1) / square)
+    gains = slope * float(np.ptp(x)) >= LEAST_GAIN or slope * again >= rest
+    if slope <= NOISE * error or not gains:
+        return False
+    if seconds.size < 6:
+        return True
+    first, middle, last = (np.median(part) for part in np.array_split(made, 3))
+    return bool(last - middle >= LATE_SHARE * (last - first))
 
 
 def _best(made: Floats) -> float:

@@ -130,7 +130,7 @@ function workloadName(name, width) {
   if (width >= PHONE) return words(name);
   const lines = [""];
   for (const piece of name.match(/[^_]*_?/g).filter(Boolean)) {
-    if (lines.at(-1) && (lines.at(-1) + piece).length > 14) lines.push("");
+    if (lines.at(-1) && (lines.at(-1) + piece).length > 15) lines.push("");
     lines.push(lines.pop() + piece);
   }
   return lines.map(words).join("<br>");

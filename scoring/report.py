@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import gzip
-import html
 import importlib.util
 import json
 import math
@@ -20,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from algorithmic_efficiency.errors import UsageError
+from algorithmic_efficiency.text import html_text
 from scoring import report_tables as tables
 from scoring.colours import dash, style_sheet, variable
 from scoring.evaluations import Floats
@@ -53,18 +53,18 @@ def write_report(
     names = [row["submission"] for row in results["scores"]]
     notes = count(len(results["warnings"]), "note")
     page = Template((HERE / "report.html").read_text()).substitute(
-        title=html.escape(opening.title or _title(names)),
-        subtitle=html.escape(_subtitle(settings)),
+        title=html_text(opening.title or _title(names)),
+        subtitle=html_text(_subtitle(settings)),
         notes=f"<a href='#warnings'>{notes} on the data</a>",
         above=opening.above,
         style=(HERE / "report.css").read_text() + style_sheet(),
         script="".join((HERE / name).read_text() for name in SCRIPTS),
-        reference=html.escape(settings["reference"]),
-        unit=html.escape(settings["unit"]),
+        reference=html_text(settings["reference"]),
+        unit=html_text(settings["unit"]),
         limit=f"{settings['r_max']:g}",
         toggles=_toggles(names),
         options="".join(
-            f"<option>{html.escape(name)}</option>" for name in settings["workloads"]
+            f"<option>{html_text(name)}</option>" for name in settings["workloads"]
         ),
         leaderboard=tables.leaderboard(results),
         heat_map=tables.heat_map(results),
@@ -105,9 +105,9 @@ def _subtitle(settings: Results) -> str:
 def _toggles(names: list[str]) -> str:
     """Return a checkbox for every submission, in the colour of its curves."""
     return "".join(
-        f'<label><input type="checkbox" checked data-submission="{html.escape(name)}">'
+        f'<label><input type="checkbox" checked data-submission="{html_text(name)}">'
         f'<span class="swatch" style="background:{variable(place)}"></span>'
-        f"<bdi title='{html.escape(name)}'>{html.escape(name)}</bdi></label>"
+        f"<bdi title='{html_text(name)}'>{html_text(name)}</bdi></label>"
         for place, name in enumerate(names)
     )
 

@@ -7,11 +7,13 @@ function redraw() {
 }
 
 function toggle(input) {
-  const name = input.dataset.submission;
+  // Boxes and rows stand in the order of the data, whose names may hold anything.
+  const boxes = [...document.querySelectorAll("#toggles input")];
+  const { name } = data.submissions[boxes.indexOf(input)];
   if (input.checked) shown.add(name); else shown.delete(name);
-  for (const row of document.querySelectorAll(".heat tr[data-submission]")) {
-    row.classList.toggle("off", !shown.has(row.dataset.submission));
-  }
+  document.querySelectorAll(".heat tr[data-submission]").forEach((row, place) => {
+    row.classList.toggle("off", !boxes[place].checked);
+  });
 }
 
 function makeRoom() {

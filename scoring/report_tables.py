@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import html
 import json
 import math
 import re
 from collections.abc import Sequence
 from typing import Any
 
+from algorithmic_efficiency.text import html_text, printable
 from scoring.colours import variable
 from scoring.outputs import plain, spread
 
@@ -61,7 +61,7 @@ def heat_map(results: Results) -> str:
     for row in results["scores"]:
         who = row["submission"]
         lines.append(
-            f"<tr data-submission='{html.escape(who)}'><th scope='row'>{name(who)}</th>"
+            f"<tr data-submission='{html_text(who)}'><th scope='row'>{name(who)}</th>"
         )
         lines += [_heat(cells[who, workload], results) for workload in workloads]
         lines.append("</tr>")
@@ -128,7 +128,7 @@ def pace(results: Results) -> str:
                 _number(row["seconds_per_step"]),
                 _percent(row["evaluation_share"]),
                 f"{row['hits']} of {row['studies']} ({chance})",
-                html.escape(row["reason"]) or DASH,
+                html_text(row["reason"]) or DASH,
             ]
         )
     head = [
@@ -172,11 +172,11 @@ def environment(results: Results) -> str:
     """Return versions and hardware of every group of runs."""
     parts = []
     for row in results["environment"]:
-        who = html.escape(f"{', '.join(row['submissions'])} ({row['framework']})")
+        who = html_text(f"{', '.join(row['submissions'])} ({row['framework']})")
         lines = []
         for key in ("versions", "hardware"):
             if row[key]:
-                text = html.escape(json.dumps(row[key], indent=1, sort_keys=True))
+                text = html_text(json.dumps(row[key], indent=1, sort_keys=True))
                 lines.append(f"<pre>{text}</pre>")
         text = "".join(lines) or "<p>These runs carry no record of it (run.json).</p>"
         parts.append(f"<details><summary>{who}</summary>{text}</details>")
@@ -185,7 +185,7 @@ def environment(results: Results) -> str:
 
 def warnings(results: Results) -> str:
     """Return everything that was left out, repaired or assumed."""
-    items = "".join(f"<li>{html.escape(text)}</li>" for text in results["warnings"])
+    items = "".join(f"<li>{html_text(text)}</li>" for text in results["warnings"])
     return f"<ul>{items}</ul>" if items else "<p>Nothing was left out.</p>"
 
 
@@ -199,7 +199,7 @@ def _heat(row: Results, results: Results) -> str:
             f"<td class='hit' style='--part:{part:.3f}'><strong>{ratio:.2f}</strong>"
             f"<small>{time} {results['settings']['unit']}</small></td>"
         )
-    reason = html.escape(row["reason"] or "missing")
+    reason = html_text(row["reason"] or "missing")
     return f"<td class='miss'><strong>miss</strong><small>{reason}</small></td>"
 
 
@@ -248,10 +248,10 @@ def name(text: str, before: str = "") -> str:
     """Return a name as HTML that may break at its joints, in its own direction."""
     pieces = [
         piece[start : start + PIECE]
-        for piece in re.findall(r"[^_./\s-]*[_./\s-]+|[^_./\s-]+", text)
+        for piece in re.findall(r"[^_./\s-]*[_./\s-]+|[^_./\s-]+", printable(text))
         for start in range(0, len(piece), PIECE)
     ]
-    joined = "<wbr>".join(map(html.escape, pieces))
+    joined = "<wbr>".join(map(html_text, pieces))
     return f"<span class='name'>{before}<bdi>{joined}</bdi></span>"
 
 

@@ -21,6 +21,7 @@ from scoring.uncertainty import compare_all, groups
 Results = dict[str, Any]
 
 
+@np.errstate(over="ignore")  # as in prepare
 def build(scored: Scored, warnings: Sequence[str], options: Options) -> Results:
     """Return all rows that follow from the scored tables."""
     table, boot = scored.table, scored.boot

@@ -194,6 +194,7 @@ def environment(trials: Sequence[Trial]) -> list[Row]:
     ]
 
 
+@np.errstate(invalid="ignore")  # the published rules take an infinite clock as it is
 def _cell(scored: Scored, i: int, j: int) -> Row:
     """Return what the trials of one submission on one workload say together."""
     workload = scored.workloads[j]

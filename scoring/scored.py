@@ -53,6 +53,7 @@ class Scored:
     boot: Bootstrap
 
 
+@np.errstate(over="ignore")  # a clock of 1e308 s is as good as a miss
 def prepare(
     trials: Sequence[Trial], options: Options, mix: bool = False
 ) -> tuple[Scored, list[str]]:

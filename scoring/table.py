@@ -116,7 +116,7 @@ def hit_index(trial: Trial, workload: Workload, level: float = 1.0) -> int:
 
     A level of 0.9 is nine tenths of the way from the workload's origin to the target.
     """
-    if trial.unusable:
+    if trial.unusable or trial.failed:
         return -1
     goal = workload.validation
     if level != 1.0 and workload.origin is not None:
@@ -160,7 +160,8 @@ def longest_runs(
     for trial in trials:
         values = trial.steps if clock == "steps" else trial.seconds
         longest = most.get(trial.workload, 0.0)
-        most[trial.workload] = float(values.max(initial=longest))
+        known = values[np.isfinite(values)]
+        most[trial.workload] = float(known.max(initial=longest))
     return np.array([most[name] for name in workloads])
 
 

@@ -34,8 +34,8 @@ class Settings:
     Attributes:
       label_smoothing: handed to the workload's loss.
       grad_clip: the largest global norm of a gradient; None leaves it as it is.
-      dropout: the argument `dropout_rate` of `model_fn`; empty where the workload's own
-        rate holds.
+      dropout: the argument `dropout_rate` of `model_fn`; empty where there is none, or
+        an `aux_dropout_rate` too: then those hold that `init_model_fn` was given.
     """
 
     label_smoothing: float
@@ -46,6 +46,8 @@ class Settings:
     def of(cls, hyperparameters: spec.Hyperparameters) -> "Settings":
         """Reads them from a namedtuple, or from None in the self-tuning ruleset."""
         rate = getattr(hyperparameters, "dropout_rate", None)
+        if getattr(hyperparameters, "aux_dropout_rate", None) is not None:
+            rate = None
         return cls(
             label_smoothing=getattr(hyperparameters, "label_smoothing", 0.0),
             grad_clip=getattr(hyperparameters, "grad_clip", None),

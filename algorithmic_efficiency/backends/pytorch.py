@@ -19,6 +19,7 @@ from algorithmic_efficiency.backends.base import (
 )
 from algorithmic_efficiency.backends.compilation_caches import TorchCaches
 from algorithmic_efficiency.backends.pytorch_ops import TorchOps as TorchOps
+from algorithmic_efficiency.backends.pytorch_weights import RealWeights
 from algorithmic_efficiency.errors import StorageError
 from algorithmic_efficiency.nn.batch_norm.moments import recalibrate
 from algorithmic_efficiency.nn.batch_norm.pytorch import batch_norm_mode
@@ -48,6 +49,7 @@ class PyTorchBackend:
         self.device = device
         self._compile = compile_models
         self._caches = TorchCaches()
+        self._real = RealWeights()
 
     def build(self, definition: Definition) -> Any:
         """Returns what `init` needs to make the module: nothing is allocated yet."""
@@ -94,7 +96,7 @@ class PyTorchBackend:
                 use_running_average=how.use_running_average,
             ),
         ):
-            mask = _mask(batch.get("weights"))
+            mask = self._real.mask(batch.get("weights"))
             options = {key: float(value) for key, value in how.options.items()}
             return params(batch["inputs"], mask, **options), model_state
 
@@ -106,7 +108,9 @@ class PyTorchBackend:
         recalibrate(
             params,
             batches,
-            lambda batch: params(batch["inputs"], _mask(batch.get("weights"))),
+            lambda batch: params(
+                batch["inputs"], self._real.mask(batch.get("weights"))
+            ),
         )
         return model_state
 
@@ -128,13 +132,13 @@ class PyTorchBackend:
         """Returns the batch on the device, images as channels_last [B, C, H, W].
 
         Integer targets become int64, PyTorch's index type. `weights` without padding
-        is marked, so that batch norm need not ask the device.
+        is remembered, so that batch norm need not ask the device.
         """
         placed = {
             key: self._tensor(value, fields.get(key)) for key, value in batch.items()
         }
-        if "weights" in batch:
-            placed["weights"].all_real = bool(np.all(batch["weights"] != 0))
+        if "weights" in batch and np.all(batch["weights"] != 0):
+            self._real.remember(placed["weights"])
         return placed
 
     def _tensor(self, value: Any, field: Any) -> Any:
@@ -247,15 +251,6 @@ class PyTorchBackend:
 
 def _has_images(fields: Mapping[str, Any]) -> bool:
     return any(isinstance(f, Field) and f.layout == "HWC" for f in fields.values())
-
-
-def _mask(weights: Any) -> Any:
-    """Returns None where every example is known to be real, else the weights."""
-    if weights is None or getattr(weights, "all_real", False):
-        return None
-    if weights.device.type == "cpu" and bool((weights != 0).all()):
-        return None
-    return weights
 
 
 def _to_numpy(tree: Any) -> Any:

@@ -6,17 +6,13 @@ example's augmentation depends on nothing but the seed and its place in the stre
 """
 
 import dataclasses
-import importlib
-import logging
-import multiprocessing
-import os
-import threading
 import weakref
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
+from algorithmic_efficiency.data.background import background, close, grain
 from algorithmic_efficiency.data.dataset import (
     Bad,
     BadExample,
@@ -28,9 +24,6 @@ from algorithmic_efficiency.data.dataset import (
 from algorithmic_efficiency.errors import DataError
 
 Batch = Fields
-
-_MAX_THREADS = 16
-_READY_BATCHES = 2  # finished and waiting, beside those in the making
 
 
 def train_batches(
@@ -83,7 +76,7 @@ def eval_batches(
     Raises:
       DataError: an example cannot be decoded and there is no list `left_out`.
     """
-    numbers = _grain().MapDataset.range(len(dataset.examples))
+    numbers = grain().MapDataset.range(len(dataset.examples))
     elements = numbers.map(_EvalElement(dataset, left_out is None))
     batches = elements.batch(batch_size, batch_fn=_collate)
     stream = _Stream(batches, _Finish(dataset, batch_size), workers)
@@ -110,6 +103,13 @@ class TrainBatches(Iterator[Batch]):
         self.bad = bad
         self._stream = stream
 
+    def get_ready(self) -> None:
+        """Returns when the next batch has been made; it is handed out by `next`.
+
+        Worker processes take seconds to start; here they start before the clock does.
+        """
+        self._stream.get_ready()
+
     def __next__(self) -> Batch:
         batch, bad = next(self._stream)
         self.bad.add(bad)
@@ -129,13 +129,21 @@ class _Stream(Iterator[tuple[Batch, Bad]]):
     """
 
     def __init__(self, batches: Any, finish: "_Finish", workers: int) -> None:
-        self._running = [_background(batches, finish, workers)]
+        self._running = [background(batches, finish, workers)]
         self._running[0].start_prefetch()
-        self.close = weakref.finalize(self, _close, self._running)
+        self._ready: list[tuple[Batch, Bad]] = []
+        self.close = weakref.finalize(self, close, self._running)
+
+    def get_ready(self) -> None:
+        """Makes the next batch, unless that has been done or the stream is closed."""
+        if self._running and not self._ready:
+            self._ready.append(next(self._running[0]))
 
     def __next__(self) -> tuple[Batch, Bad]:
         if not self._running:
             raise StopIteration
+        if self._ready:
+            return self._ready.pop()
         made: tuple[Batch, Bad] = next(self._running[0])
         return made
 
@@ -143,7 +151,7 @@ class _Stream(Iterator[tuple[Batch, Bad]]):
 def _train_elements(dataset: Dataset, seed: int) -> Any:
     """Returns the endless sequence of training examples, shuffled and augmented."""
     order, augmentation = np.random.SeedSequence(seed).generate_state(2)
-    numbers = _grain().MapDataset.range(len(dataset.examples))
+    numbers = grain().MapDataset.range(len(dataset.examples))
     endless = numbers.shuffle(seed=int(order)).repeat()
     return endless.random_map(_TrainElement(dataset), seed=int(augmentation))
 
@@ -238,62 +246,3 @@ def _stack(values: Sequence[Any]) -> Any:
     if isinstance(values[0], tuple):
         return tuple(map(_stack, zip(*values, strict=True)))
     return np.stack(values)
-
-
-def _background(batches: Any, finish: _Finish, workers: int) -> Any:
-    """Returns a running grain iterator over `finish` of `batches`.
-
-    Threads or worker processes make whole batches as bytes; one more thread finishes
-    them, so that neither waits for the training nor the training for them.
-    """
-    grain = _grain()
-    if workers:
-        _mark_flags_as_parsed()
-        options = grain.ReadOptions(num_threads=0, prefetch_buffer_size=0)
-        processes = grain.MultiprocessingOptions(workers, per_worker_buffer_size=2)
-        made = batches.to_iter_dataset(options).mp_prefetch(processes, _watch_parent)
-    else:
-        threads = min(os.cpu_count() or 1, _MAX_THREADS)
-        options = grain.ReadOptions(threads, prefetch_buffer_size=threads)
-        made = batches.to_iter_dataset(options)
-    ready = grain.experimental.ThreadPrefetchIterDataset(
-        made.map(finish), prefetch_buffer_size=_READY_BATCHES
-    )
-    return iter(ready)
-
-
-def _grain() -> Any:
-    """Returns grain, which takes a second to load and is not typed."""
-    absl = logging.getLogger("absl")
-    level = absl.level
-    absl.setLevel(logging.ERROR)  # it warns where JAX is not installed
-    try:
-        return importlib.import_module("grain")
-    finally:
-        absl.setLevel(level)
-
-
-def _close(running: list[Any]) -> None:
-    """Closes the iterators in a list and empties it."""
-    while running:
-        running.pop().close()
-
-
-def _watch_parent(index: int, count: int) -> None:
-    """Lets a worker process end with its parent, even where that was killed."""
-    del index, count
-    parent = multiprocessing.parent_process()
-
-    def watch() -> None:
-        if parent is not None:
-            parent.join()
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
-def _mark_flags_as_parsed() -> None:
-    """Lets grain's worker processes read their absl flags, which nobody else parses."""
-    flags: Any = importlib.import_module("absl.flags")
-    if not flags.FLAGS.is_parsed():
-        flags.FLAGS.mark_as_parsed()

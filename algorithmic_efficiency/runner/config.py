@@ -14,9 +14,10 @@ class RunConfig:
     Attributes:
       workload: registered name, with the scale decided.
       ruleset: 'external' or 'self'.
-      points: hyperparameters of every trial by its index; None tunes itself.
+      points: hyperparameters of every trial, study after study; None tunes itself.
       first_trial, end_trial: the trials of this process, as range(first, end).
-      studies: how often every trial is repeated with other random numbers.
+      studies: repetitions with other random numbers and, from a search space of ranges,
+        other points.
       folder: {experiment_dir}/{experiment_name}.
       seed: of the run; every study and trial has streams of its own.
       flags: as given, for the record.
@@ -52,6 +53,10 @@ class RunConfig:
         """Returns (study, trial) of everything to run, both counted from 0."""
         trials = range(self.first_trial, self.end_trial)
         return [(study, trial) for study in range(self.studies) for trial in trials]
+
+    def point(self, study: int, trial: int) -> dict[str, Any] | None:
+        """Returns the hyperparameters of a trial, both counted from 0."""
+        return self.points[study * (len(self.points) // self.studies) + trial]
 
     def trial_folder(self, study: int, trial: int) -> Path:
         """Returns where a trial is recorded."""

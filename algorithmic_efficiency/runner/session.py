@@ -101,7 +101,7 @@ class Session:
         self.trial = trial
         self.folder = config.trial_folder(study, trial)
         self.definition = registry.get(config.workload)
-        self.point = config.points[trial]
+        self.point = config.point(study, trial)
         self.seed = seed_of(config, study, trial)
         self.rules = rules_of(config, self.definition)
 

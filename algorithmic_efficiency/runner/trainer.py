@@ -7,7 +7,11 @@ from typing import Any
 
 from algorithmic_efficiency import seeds
 from algorithmic_efficiency.backends.base import Backend
-from algorithmic_efficiency.errors import SubmissionError, TrainingCompleteError
+from algorithmic_efficiency.errors import (
+    SubmissionError,
+    TrainingCompleteError,
+    UsageError,
+)
 from algorithmic_efficiency.runner.clock import Clock
 from algorithmic_efficiency.runner.recorder import Recorder
 from algorithmic_efficiency.runner.trial import Progress, Result
@@ -57,7 +61,7 @@ class Trainer:
         self.recorder: Recorder | None = None
         backend.keep_settings()  # the submission has been imported
         backend.seed_globals(seeds.pair(seed, "globals"))
-        params, model_state = workload.init_model_fn(self._rng("init_model"))
+        params, model_state = self._initial()
         self.batch_size = submission.batch_size(
             workload.definition.name, backend.device_count
         )
@@ -83,8 +87,21 @@ class Trainer:
             "update_params": 0.0,
         }
 
+    def _initial(self) -> tuple[Any, Any]:
+        """Returns parameters and model state; hyperparameters may set dropout rates."""
+        names = ("dropout_rate", "aux_dropout_rate")
+        rates = {name: getattr(self.hyperparameters, name, None) for name in names}
+        given = {name: rate for name, rate in rates.items() if rate is not None}
+        try:
+            return self.workload.init_model_fn(self._rng("init_model"), **given)
+        except ValueError as error:
+            raise UsageError(f"The hyperparameters do not fit. {error}") from error
+
     def open_data(self, workers: int, start: int = 0, *, evals: bool = True) -> None:
         """Starts the stream of training batches at position `start`.
+
+        Returns when its first batch has been made, so that no start of threads or
+        processes is charged to the submission, neither at first nor after a resume.
 
         Raises:
           DataError: a split that will be read, with `evals` those of the evaluation
@@ -98,6 +115,7 @@ class Trainer:
             workers=workers,
             start=start,
         )
+        self._batches.get_ready()
         self.queue = InputQueue(self._batches, self.workload)
 
     def close(self) -> None:

@@ -48,22 +48,24 @@ def beside(submission: Path) -> Path | None:
     return next((path for path in found if path.is_file()), None)
 
 
-def points(space: Any, count: int, seed: int) -> list[Point]:
-    """Returns the points of `count` trials, always the same for one seed.
+def points(space: Any, trials: int, seed: int, studies: int = 1) -> list[Point]:
+    """Returns the points of all trials, study after study, the same for one seed.
 
-    A dict is sampled by SciPy's scrambled Halton sequence (Owen, 2017), whose first
-    points do not depend on how many are asked for. Of a list, the first are taken.
+    A dict is sampled by SciPy's scrambled Halton sequence (Owen, 2017), once for all
+    studies together (public rule): the first `trials` points are those of the first
+    study, the next those of the second. So the points of a study do not depend on how
+    many studies there are. Of a list, each study takes the first ones, in order.
 
     Raises:
       UsageError: a list has fewer points than there are trials.
     """
     if isinstance(space, list):
-        if count > len(space):
+        if trials > len(space):
             raise UsageError(
-                f"--num_tuning_trials={count}, but the search space is a list of "
+                f"--num_tuning_trials={trials}, but the search space is a list of "
                 f"{len(space)} points; ask for at most {len(space)} trials."
             )
-        return [dict(point) for point in space[:count]]
+        return [dict(point) for _ in range(studies) for point in space[:trials]]
     from scipy.stats import qmc  # noqa: PLC0415 - it takes a second to load
 
     halton = qmc.Halton(len(space), scramble=True, rng=seed)
@@ -72,7 +74,7 @@ def points(space: Any, count: int, seed: int) -> list[Point]:
             name: _value(form, float(u))
             for (name, form), u in zip(space.items(), row, strict=True)
         }
-        for row in halton.random(count)
+        for row in halton.random(studies * trials)
     ]
 
 

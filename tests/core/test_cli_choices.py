@@ -174,10 +174,42 @@ def test_points_follow_the_seed(config, make_file):
 
 def test_self_tuning_has_one_trial_without_hyperparameters(config):
     got = config(MINI, "--tuning_ruleset=self", "--num_studies=3")
-    assert got.points == (None,)
+    assert [got.point(study, 0) for study in range(3)] == [None] * 3
     assert got.plan() == [(0, 0), (1, 0), (2, 0)]
     folder = got.trial_folder(2, 0)
     assert folder == got.folder / "study_2" / "imagenet_resnet_mini_pytorch" / "trial_1"
+
+
+def test_every_study_has_points_of_its_own(config, make_file):
+    path = make_file("space.json", SPACE)
+
+    def points(studies, trials, *more):
+        flags = [f"--num_studies={studies}", f"--num_tuning_trials={trials}", *more]
+        got = config(MINI, f"--tuning_search_space={path}", "--rng_seed=5", *flags)
+        first = got.plan()[0][1]
+        end = first + len(got.plan()) // studies
+        return [
+            [got.point(number, trial) for trial in range(first, end)]
+            for number in range(studies)
+        ]
+
+    whole = points(3, 4)
+    rates = [point["learning_rate"] for study in whole for point in study]
+    assert len(set(rates)) == 12
+    # They are one Halton sequence, which has half of its points below the middle.
+    assert sum(rate < 1e-2 for rate in rates) == 6
+    assert points(1, 4) == whole[:1] and points(2, 4) == whole[:2]
+    indices = ["--hparam_start_index=1", "--hparam_end_index=3"]
+    assert points(3, 4, *indices) == [study[1:3] for study in whole]
+
+
+def test_a_list_is_the_same_in_every_study(config, make_file):
+    listed = [{"learning_rate": rate} for rate in (0.25, 0.5, 0.125)]
+    path = make_file("list.json", listed)
+    flags = ["--num_studies=3", "--num_tuning_trials=2"]
+    got = config(MINI, f"--tuning_search_space={path}", *flags)
+    for number in range(3):
+        assert [got.point(number, trial) for trial in range(2)] == listed[:2]
 
 
 @pytest.mark.parametrize(
@@ -223,7 +255,7 @@ def test_indices_choose_trials_and_leave_their_points_alone(
         (["--hparam_start_index=-1"], "No trial lies between --hparam_start_index=-1"),
         (["--hparam_end_index=0"], "--hparam_end_index=0; there are 1 trials"),
         (["--num_tuning_trials=1000000000"], "should be at most 10000"),
-        (["--num_studies=1000000000"], "should be at most 1000"),
+        (["--num_studies=1000000000"], "should be at most 100."),
         (["--num_workers=1000000000"], "should be at most 1024"),
         (["--submission_path=" + "n" * 300 + ".py"], "is too long for a file"),
         (["--tuning_search_space=" + "n" * 300], "File name too long"),

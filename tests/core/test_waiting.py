@@ -36,9 +36,6 @@ class Device:
     def seed_globals(self, pair):
         pass
 
-    def adopt(self, optimizer_state):
-        return optimizer_state
-
     def make_rng(self, pair):
         return pair
 
@@ -102,3 +99,18 @@ def test_one_step_over_the_budget_at_most():
     assert device.most_ahead == DEVICE
     assert progress.step == 5
     assert clock.submission == 5 * (HOST + DEVICE)
+
+
+def test_the_first_batch_is_made_before_the_clock_starts():
+    time = Time()
+    made, _ = trainer(time, prepares=False)
+    asked = []
+
+    def queue(batch_size, seed, *, workers, start):
+        asked.append(("start", workers, start))
+        return SimpleNamespace(get_ready=lambda: asked.append("ready"))
+
+    made.workload.train_queue = queue
+    made.workload.place = dict
+    made.open_data(workers=3, start=7, evals=False)
+    assert asked == [("start", 3, 7), "ready"]

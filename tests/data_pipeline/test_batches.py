@@ -45,6 +45,47 @@ def test_workers_and_resuming_change_no_bit():
         assert_same(take(stream, 9 - start), expected[start:])
 
 
+@dataclasses.dataclass(frozen=True)
+class Counted:
+    """An element that counts, in a file, how many were made in whatever process."""
+
+    path: Path
+
+    def __call__(self, number, rng):
+        with self.path.open("a") as file:
+            file.write("x")
+        return {"inputs": np.float32(number), "targets": np.int32(number)}
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("start", [0, 5])
+def test_the_first_batch_waits_ready_and_nothing_moves(tmp_path, workers, start):
+    dataset = Dataset(range(4000), Counted(tmp_path / "made"), dict)
+    straight = train_batches(dataset, 500, seed=3, start=start)
+    expected = take(straight, 4)
+    straight.close()
+    stream = train_batches(dataset, 500, seed=3, workers=workers, start=start)
+    (tmp_path / "made").write_text("")
+    for _ in range(2):  # the second time there is nothing to do
+        stream.get_ready()
+    assert (tmp_path / "made").stat().st_size >= 500
+    assert stream.position == start
+    assert_same(take(stream, 4), expected)
+    assert stream.position == start + 4
+    stream.get_ready()
+    stream.close()
+    stream.get_ready()
+    assert list(stream) == []
+
+
+def test_bad_examples_of_the_batch_that_waits_count_when_it_is_handed_out():
+    stream = train_batches(numbers(3000, broken=(5, 6, 700)), 3000, seed=3)
+    stream.get_ready()
+    assert not stream.bad
+    next(stream)
+    assert set(stream.bad) == {"image 5", "image 6", "image 700"}
+
+
 def test_epochs_are_joined_complete_and_in_new_order():
     batches = take(train_batches(numbers(50), 20, seed=0), 10)
     seen = np.concatenate([batch["targets"] for batch in batches]).reshape(4, 50)

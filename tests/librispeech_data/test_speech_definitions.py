@@ -26,6 +26,7 @@ MODEL = {
     "time_masks": 10,
     "frequency_masks": 2,
     "dropout_rate": 0.1,
+    "aux_dropout_rate": None,
 }
 CONFORMER = {"max_allowed_runtime_sec": 58_015, "step_hint": 76_000}
 CONFORMER_MODEL = MODEL | {

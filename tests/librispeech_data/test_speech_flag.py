@@ -54,5 +54,5 @@ def test_evaluation_in_another_folder_keeps_it(tmp_path):
     queue = workload._build_input_queue(None, "train", str(tmp_path), 2)
     batch = next(queue)
     assert batch["inputs"][0].shape[0] == 2
-    (dataset,) = workload._opened.values()
+    (dataset,) = workload._splits._opened.values()
     assert dataset.element.tokenizer.path == given

@@ -75,12 +75,19 @@ def hyperparameters(**values):
 
 
 def train(
-    algorithm, workload, framework, hp=None, batches=None, *, first=0, prepare=False
+    algorithm,
+    workload,
+    framework,
+    hp=None,
+    batches=None,
+    *,
+    reached=False,
+    prepare=False,
 ):
     """Returns canonical parameters and statistics after a step on every batch.
 
     Args:
-      first: the global step of the first batch.
+      reached: whether the validation target counts as reached.
       prepare: whether an evaluation is prepared at the end.
     """
     backend = base.make(framework)
@@ -90,7 +97,10 @@ def train(
     queue = map(workload.place, batches or make_batches())
     more = {}
     if "train_state" in inspect.signature(algorithm.update_params).parameters:
-        more["train_state"] = {"accumulated_submission_time": 0.0}
+        more["train_state"] = {
+            "accumulated_submission_time": 0.0,
+            "validation_goal_reached": reached,
+        }
 
     def call(function, step, **more):
         return function(
@@ -108,7 +118,7 @@ def train(
         )
 
     steps = STEPS if batches is None else len(batches)
-    for step in range(first, first + steps):
+    for step in range(steps):
         batch = algorithm.data_selection(
             workload, queue, optimizer_state, params, state, hp, step, rng
         )
@@ -116,5 +126,5 @@ def train(
             algorithm.update_params, step, batch=batch, **more
         )
     if prepare:
-        optimizer_state, params, state = call(algorithm.prepare_for_eval, first + steps)
+        optimizer_state, params, state = call(algorithm.prepare_for_eval, steps)
     return backend.canonical(params, state)

@@ -61,7 +61,7 @@ def test_examples_of_the_whole_api_evaluate_the_same_average():
         results[framework] = trained, ended
         assert any(not np.allclose(trained[n], ended[n], rtol=1e-3) for n in ended)
         with pytest.raises(TrainingCompleteError):
-            linear.train(algorithm, workload, framework, hp, first=workload.step_hint)
+            linear.train(algorithm, workload, framework, hp, reached=True)
     for ours, theirs in zip(results["pytorch"], results["jax"], strict=True):
         for name, value in ours.items():
             np.testing.assert_allclose(theirs[name], value, rtol=1e-5, atol=1e-6)

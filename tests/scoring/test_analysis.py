@@ -8,13 +8,15 @@ import pytest
 
 from scoring.analysis import leave_one_out, tuning_curve
 from scoring.benchmark import Workload, load
+from scoring.checks import trial_problems
 from scoring.evaluations import Trial
+from scoring.logs import read_tree
 from scoring.reasons import cell_reason, trial_reason
 from scoring.results import build
 from scoring.rules import Rules, scores
 from scoring.scored import Options, prepare
 from scoring.table import Table, cells_of, hit_index, tabulate
-from tests.scoring.trees import made_up
+from tests.scoring.trees import made_up, write_tree
 
 INF = np.inf
 WORKLOAD = Workload("w", "accuracy", True, 0.8, None, 1000.0, 0.0)
@@ -103,6 +105,11 @@ def test_levels_are_parts_of_the_way():
     ]
 
 
+def ending(values: list[float]) -> Trial:
+    """Return a trial whose last third is `values`."""
+    return curve([*np.linspace(0.0, values[0], 2 * len(values)), *values])
+
+
 @pytest.mark.parametrize(
     ("trial", "reason"),
     [
@@ -121,6 +128,25 @@ def test_levels_are_parts_of_the_way():
         (curve([0.1, 0.2], status="diverged"), "diverged"),
         (curve([0.1, 0.2], status="running"), "running"),
         (curve([0.1, 0.9], status="failed"), ""),
+        (curve([0.1, 0.2], status="interrupted"), "interrupted"),
+        (
+            curve([0.1, 0.2], stop_reason="interrupted", status="failed"),
+            "interrupted",
+        ),
+        # The last third of public runs: two that rise too slowly for one more budget,
+        # one noisy, one that rises no longer, one that falls, one next to the target.
+        (ending([0.55, 0.56, 0.58, 0.59, 0.61, 0.62]), "too slow"),
+        (ending([0.652, 0.651, 0.657, 0.656, 0.659, 0.663, 0.668, 0.662]), "too slow"),
+        (ending([0.32, 0.37, 0.41, 0.41, 0.47, 0.42, 0.43, 0.38, 0.39]), "plateau"),
+        (ending([0.55, 0.58, 0.58, 0.59, 0.6, 0.6, 0.6, 0.6, 0.6]), "plateau"),
+        (ending([0.7, 0.69, 0.68, 0.67, 0.66, 0.65]), "plateau"),
+        (ending([0.7981, 0.7986, 0.7988, 0.7991, 0.7994, 0.7997]), "too slow"),
+        (curve([0.1, 0.6, 0.6, 0.602], status="missed"), "plateau"),
+        (curve([0.1, 0.6, 0.65], status="missed"), "too slow"),
+        (
+            curve([0.1, 0.3, 0.5], [10, 20, 30], stop_reason="budget_exhausted"),
+            "too slow",
+        ),
         (
             replace(curve([]), columns={}, unusable="has no eval_measurements.csv"),
             "missing",
@@ -145,6 +171,25 @@ def test_closest_trial_speaks_for_the_submission():
     )
     assert cell_reason([[good], [good]], WORKLOAD, 1000.0) == ""
     assert cell_reason([], WORKLOAD, 1000.0) == "missing"
+
+
+def test_a_run_that_failed_is_a_miss_and_one_that_diverged_later_is_none(tmp_path):
+    hits = {"diverged": 10.0, "failed": np.inf, "interrupted": 10.0, "missed": 10.0}
+    for status in hits:
+        trial = made_up("a", "ogbg", 0, 1, 10.0, {"status": status})
+        folder = write_tree([trial], tmp_path / status) / "a" / "study_0" / "ogbg_jax"
+        with (folder / "trial_1" / "eval_measurements.csv").open("a") as file:
+            file.write("11.0,101.0,nan,0.1\n")
+    for published in (False, True):
+        for status, hit in hits.items():
+            trials, _ = read_tree(tmp_path / status, published=published)
+            ogbg = load("0.6").definitions["ogbg"]
+            table = tabulate(cells_of(trials), ["a"], [ogbg], published=published)
+            assert table.medians.item() == (10.0 if published else hit)
+    (trial,), _ = read_tree(tmp_path / "failed")
+    (said,) = trial_problems([trial], {"ogbg": ogbg})
+    assert "failed after it had reached its target; counts as a miss" in said
+    assert trial_reason(trial, ogbg, 1000.0) == "crashed"
 
 
 def test_rows_of_two_submissions():

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
+from algorithmic_efficiency import rates
 from algorithmic_efficiency.nn.jax import ACTIVATIONS, Dense, Dropout, LayerNorm
 from workloads._librispeech.jax import FrontEnd, Inputs, Subsample, batch_norm
 
@@ -33,7 +34,8 @@ class Model(nn.Module):
     `channels` is the width of the subsampling convolutions; `activation` that of the
     blocks, silu or gelu (tanh approximation); `attention_temperature` multiplies what
     attention gives; `post_layer_norm` puts a layer norm at the end of each block;
-    `momentum` is that of batch norm.
+    `momentum` is that of batch norm; `aux_dropout_rate` is the dropout rate after the
+    subsampling, None meaning `dropout_rate`.
     """
 
     vocabulary_size: int = 1024
@@ -48,6 +50,7 @@ class Model(nn.Module):
     time_masks: int = 10
     frequency_masks: int = 2
     dropout_rate: float = 0.1
+    aux_dropout_rate: float | None = None
 
     @nn.compact
     def __call__(
@@ -66,15 +69,15 @@ class Model(nn.Module):
           weights: [B], 0 where an example is padding; None: all are real.
           train: whether dropout and SpecAugment are on; they need the rng 'dropout'.
           use_running_average: batch norm normalises with the running statistics.
-          dropout_rate: a number, traced or not; None means the model's own.
+          dropout_rate: a number, traced or not; None means the model's own two.
         """
         front_end = FrontEnd(self.time_masks, self.frequency_masks, name="front_end")
         subsample = Subsample(self.channels, self.features, "relu", name="subsample")
         x, valid = subsample(*front_end(inputs, weights, train=train))
-        rate = self.dropout_rate if dropout_rate is None else dropout_rate
-        rate = rate if train else 0.0
+        own = (self.dropout_rate, self.aux_dropout_rate)
+        rate, aux = rates.of_pass(dropout_rate if train else 0.0, *own)
         how = How(valid, use_running_average, rate, self.momentum)
-        x = how.dropout(x + positions(*x.shape[1:]))
+        x = Dropout()(x + positions(*x.shape[1:]), aux)
         x = Blocks(
             self.blocks,
             self.heads,

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from algorithmic_efficiency import rates
 from algorithmic_efficiency.nn.pytorch import ACTIVATIONS, Dense, LayerNorm
 from workloads._librispeech.pytorch import FrontEnd, Inputs, Subsample, batch_norm
 
@@ -16,7 +17,8 @@ class Model(nn.Module):
     `channels` is the width of the subsampling convolutions; `activation` that of the
     blocks, silu or gelu (tanh approximation); `attention_temperature` multiplies what
     attention gives; `post_layer_norm` puts a layer norm at the end of each block;
-    `momentum` is that of batch norm.
+    `momentum` is that of batch norm; `aux_dropout_rate` is the dropout rate after the
+    subsampling, None meaning `dropout_rate`.
     """
 
     def __init__(
@@ -33,9 +35,10 @@ class Model(nn.Module):
         time_masks: int = 10,
         frequency_masks: int = 2,
         dropout_rate: float = 0.1,
+        aux_dropout_rate: float | None = None,
     ) -> None:
         super().__init__()
-        self.dropout_rate = dropout_rate
+        self.dropout_rate, self.aux_dropout_rate = dropout_rate, aux_dropout_rate
         self.front_end = FrontEnd(time_masks, frequency_masks)
         self.subsample = Subsample(channels, features, "relu")
         self.conformers = nn.ModuleList()
@@ -59,11 +62,12 @@ class Model(nn.Module):
         Args:
           inputs: audio [B, S] in units of 16 bits, and paddings [B, S].
           weights: [B], 0 where an example is padding; None: all are real.
-          dropout_rate: None means the model's own.
+          dropout_rate: None means the model's own two.
         """
-        rate = self.dropout_rate if dropout_rate is None else dropout_rate
+        own = (self.dropout_rate, self.aux_dropout_rate)
+        rate, aux = rates.of_pass(dropout_rate, *own)
         x, valid = self.subsample(*self.front_end(inputs, weights))
-        x = F.dropout(x + positions(x), rate, self.training)
+        x = F.dropout(x + positions(x), aux, self.training)
         for block in self.conformers:
             x = block(x, valid, rate)
         return self.lin(self.ln(x)), 1.0 - valid.to(x.dtype)

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import jax
 from flax import linen as nn
 
+from algorithmic_efficiency import rates
 from algorithmic_efficiency.nn.jax import ACTIVATIONS, Dense, Dropout, LayerNorm
 from algorithmic_efficiency.nn.lstm.jax import LSTM
 from workloads._librispeech.jax import FrontEnd, Inputs, Subsample, batch_norm
@@ -16,7 +17,9 @@ class Model(nn.Module):
     """Audio to logits: features, subsampling, LSTM layers, dense layers, head.
 
     `activation` is that of the subsampling and of the dense layers; `norm` is 'bn' (of
-    this `momentum`) or 'ln'; `residual` adds what goes into a layer to what comes out.
+    this `momentum`) or 'ln'; `residual` adds what goes into a layer to what comes out;
+    `aux_dropout_rate` is the dropout rate after the subsampling, None meaning
+    `dropout_rate`.
     """
 
     vocabulary_size: int = 1024
@@ -32,6 +35,7 @@ class Model(nn.Module):
     time_masks: int = 10
     frequency_masks: int = 2
     dropout_rate: float = 0.1
+    aux_dropout_rate: float | None = None
 
     @nn.compact
     def __call__(
@@ -50,16 +54,16 @@ class Model(nn.Module):
           weights: [B], 0 where an example is padding; None: all are real.
           train: whether there are SpecAugment and dropout.
           use_running_average: selects the normaliser of batch norm.
-          dropout_rate: a number, traced or not; None means the model's own.
+          dropout_rate: a number, traced or not; None means the model's own two.
         """
-        rate = self.dropout_rate if dropout_rate is None else dropout_rate
-        rate = rate if train else 0.0
+        own = (self.dropout_rate, self.aux_dropout_rate)
+        rate, aux = rates.of_pass(dropout_rate if train else 0.0, *own)
         front_end = FrontEnd(self.time_masks, self.frequency_masks)
         subsample = Subsample(
             self.channels, self.features, self.activation, name="subsample"
         )
         x, valid = subsample(*front_end(inputs, weights, train=train))
-        x = Dropout()(x, rate)
+        x = Dropout()(x, aux)
         norm = Norm(self.norm, self.momentum, use_running_average)
         recurrent = functools.partial(Recurrent, norm)
         dense = functools.partial(FeedForward, norm, self.activation)

@@ -3,6 +3,7 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from algorithmic_efficiency import rates
 from algorithmic_efficiency.nn.lstm.pytorch import LSTM, Frames
 from algorithmic_efficiency.nn.pytorch import ACTIVATIONS, Dense, LayerNorm
 from workloads._librispeech.pytorch import FrontEnd, Inputs, Subsample, batch_norm
@@ -12,7 +13,9 @@ class Model(nn.Module):
     """Audio to logits: features, subsampling, LSTM layers, dense layers, head.
 
     `activation` is that of the subsampling and of the dense layers; `norm` is 'bn' (of
-    this `momentum`) or 'ln'; `residual` adds what goes into a layer to what comes out.
+    this `momentum`) or 'ln'; `residual` adds what goes into a layer to what comes out;
+    `aux_dropout_rate` is the dropout rate after the subsampling, None meaning
+    `dropout_rate`.
     """
 
     def __init__(
@@ -30,9 +33,11 @@ class Model(nn.Module):
         time_masks: int = 10,
         frequency_masks: int = 2,
         dropout_rate: float = 0.1,
+        aux_dropout_rate: float | None = None,
     ) -> None:
         super().__init__()
-        self.residual, self.dropout_rate = residual, dropout_rate
+        self.residual = residual
+        self.dropout_rate, self.aux_dropout_rate = dropout_rate, aux_dropout_rate
         self.front_end = FrontEnd(time_masks, frequency_masks)
         self.subsample = Subsample(channels, features, activation)
         kind = (norm, momentum)
@@ -56,11 +61,12 @@ class Model(nn.Module):
         Args:
           inputs: audio [B, S] in units of 16 bits, and paddings [B, S].
           weights: [B], 0 where an example is padding; None: all are real.
-          dropout_rate: None means the model's own.
+          dropout_rate: None means the model's own two.
         """
-        rate = self.dropout_rate if dropout_rate is None else dropout_rate
+        own = (self.dropout_rate, self.aux_dropout_rate)
+        rate, aux = rates.of_pass(dropout_rate, *own)
         x, valid = self.subsample(*self.front_end(inputs, weights))
-        x = F.dropout(x, rate, self.training)
+        x = F.dropout(x, aux, self.training)
         frames = Frames.of(valid)
         for layer in self.lstms:
             y = layer(x, frames)

@@ -45,6 +45,7 @@ BASE = Definition(
         "time_masks": 10,
         "frequency_masks": 2,
         "dropout_rate": 0.1,
+        "aux_dropout_rate": None,  # as dropout_rate
     },
     initial=initial(1 / 16),
     validation_target_value=0.119936,

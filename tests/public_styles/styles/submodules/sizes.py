@@ -1,0 +1,2 @@
+def get_batch_size(workload_name):
+    return 4
