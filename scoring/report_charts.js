@@ -6,7 +6,7 @@ const LINE = 16; // pixels of height that a label takes
 const PAPER = 700; // pixels of width while printing; CSS stretches that to the paper
 const PHONE = 640; // pixels of width; below it, labels have less room
 const PARTING = 3; // pixels between lines that would lie on one another
-const state = { paper: false, ruler: null };
+const state = { paper: false, ruler: null, drawn: 0 };
 
 function look(name) {
   // A variable of the style sheet: on paper that for light screens, which stands first.

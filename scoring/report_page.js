@@ -3,6 +3,7 @@
 const CHARTS = [profiles, times, curves, tuning];
 
 function redraw() {
+  state.drawn = document.getElementById("profiles").clientWidth;
   CHARTS.forEach((chart) => chart());
 }
 
@@ -39,7 +40,7 @@ function fromPaper() {
   state.paper = false;
   for (const picture of document.querySelectorAll(".chart .main-svg")) picture.removeAttribute("viewBox");
   for (const part of folded.splice(0)) part.open = false;
-  redraw();
+  redraw(); // and again when the page has the width of the window
 }
 
 function listen() {
@@ -55,17 +56,32 @@ function listen() {
   addEventListener("beforeprint", toPaper);
   addEventListener("afterprint", fromPaper);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
-  let width = innerWidth;
+  const chart = document.getElementById("profiles");
   let waiting;
-  addEventListener("resize", () => {
-    if (innerWidth === width || state.paper) return; // a phone's bars change the height only
-    width = innerWidth;
+  state.drawn = chart.clientWidth;
+  new ResizeObserver(() => {
+    if (chart.clientWidth === state.drawn || state.paper) return; // heights are our own
     clearTimeout(waiting);
-    waiting = setTimeout(redraw, 100);
-  });
+    waiting = setTimeout(redraw, 50);
+  }).observe(chart);
+}
+
+function darken() {
+  // A browser that turns light pages dark by itself gets the theme made for that, which
+  // it leaves alone. It shows in the colour of a light canvas.
+  const probe = document.createElement("div");
+  probe.style.cssText = "display: none; color-scheme: light; background-color: canvas";
+  document.body.append(probe);
+  const forced = getComputedStyle(probe).backgroundColor !== "rgb(255, 255, 255)";
+  probe.remove();
+  if (!forced) return;
+  for (const rule of document.styleSheets[0].cssRules) {
+    if (rule.media?.mediaText.includes("prefers-color-scheme: dark")) rule.media.mediaText = "screen";
+  }
 }
 
 async function start() {
+  darken();
   data = JSON.parse(await unpack("data"));
   document.querySelectorAll("#toggles input").forEach(toggle);
   makeRoom();

@@ -247,7 +247,8 @@ class Session:
         if progress.evals:
             name = submission_name(self.config)
             title = f"{self.config.workload}, {self.config.framework}, {name}"
-            curves.draw(self.folder / "curves.png", self.definition, title, progress)
+            path, budget = self.folder / "curves.png", self.rules.budget_seconds
+            curves.draw(path, self.definition, title, progress, budget)
 
     def _described(
         self, trainer: Trainer, progress: Progress, clock: Clock

@@ -100,11 +100,10 @@ def scenes() -> Mapping[str, list[Trial]]:
         "names": board(NAMES, eight[:3], usual),
         "none": board(("first", "second"), eight, lambda i, j, k: Speed(None)),
         "equal": board(("a", "b", "c"), eight[:4], lambda i, j, k: usual(0, j, k)),
-        "one_workload": board(("first", "second"), eight[:1], usual),
         "nine_mini": board(
             ("first", "second", "third"), [*eight, "cifar"], small, mini=True
         ),
         "one_evaluation": board(
-            ("first", "second"), eight[:2], lambda i, j, k: Speed(300.0 + 90 * i, 1)
+            ("first", "second"), eight[:1], lambda i, j, k: Speed(300.0 + 90 * i, 1)
         ),
     }
