@@ -99,11 +99,11 @@ function times() {
   const size = box("times");
   const strip = missed ? Math.max(STRIP, 52 / size.width) : 0;
   const rules = names.slice(1).map((_, place) => ({
-    type: "line", xref: "paper", x0: 0, x1: 1, y0: place + 0.5, y1: place + 0.5, line: { color: look("--line"), width: 1 },
+    type: "line", xref: "paper", x0: 0, x1: 1, y0: place + 0.5, y1: place + 0.5, line: { color: look("--grid"), width: 1 },
   }));
   const ground = {
     type: "rect", xref: "paper", yref: "paper", x0: 1 - strip, x1: 1, y0: 0, y1: 1,
-    fillcolor: look("--soft"), line: { width: 0 }, layer: "below",
+    fillcolor: look("--strip"), line: { width: 0 }, layer: "below",
   };
   draw("times", timeTraces(rows, limits, names), {
     x: "time to target (" + data.unit + ")", y: "",
@@ -169,7 +169,7 @@ function curves() {
   const label = { // on the side of the line that the curves come to last
     xref: "paper", x: 0, xanchor: "left", y: workload.target, xshift: 2,
     yanchor: workload.maximize ? "bottom" : "top",
-    text: "target " + workload.target, showarrow: false, bgcolor: look("--ground") + "cc",
+    text: "target " + workload.target, showarrow: false, bgcolor: look("--veil"),
   };
   draw("curves", [...faint, ...strong], {
     x: axis === "steps" ? "step" : "submission time (s)",

@@ -60,7 +60,7 @@ function draw(chart, traces, { x, y, xaxis = {}, yaxis = {}, more = {}, right = 
     element.classList.remove("empty");
   }
   const axis = {
-    gridcolor: look("--line"), linecolor: look("--line"), zeroline: false, automargin: true,
+    gridcolor: look("--grid"), linecolor: look("--grid"), zeroline: false, automargin: true,
     tickformat: ",", exponentformat: "none", fixedrange: true,
   };
   const size = box(chart);

@@ -6,6 +6,8 @@ import base64
 import json
 import shutil
 import subprocess
+import sys
+import tempfile
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -114,16 +116,13 @@ class Browser:
         wish = [{"name": "prefers-color-scheme", "value": scheme}]
         self.command("Emulation.setEmulatedMedia", media=media, features=wish)
 
-    def screenshot(self, path: Path) -> None:
-        """Write the whole page, or as much of it as Chromium can show, as PNG."""
-        box = {"format": "png", "captureBeyondViewport": True}
-        shot = self.command("Page.captureScreenshot", **box, **self._page())
-        path.write_bytes(base64.b64decode(shot["data"]))
-
-    def _page(self) -> dict[str, Any]:
-        """Return the page's box as a command wants it."""
+    def screenshot(self, path: Path, most: float = 16_000.0) -> None:
+        """Write the page, or as many pixels of its height as are asked for, as PNG."""
         size = self.command("Page.getLayoutMetrics")["cssContentSize"]
-        return {"clip": {**size, "scale": 1}}
+        clip = {**size, "height": min(most, size["height"]), "scale": 1}
+        box = {"format": "png", "captureBeyondViewport": True, "clip": clip}
+        shot = self.command("Page.captureScreenshot", **box)
+        path.write_bytes(base64.b64decode(shot["data"]))
 
     def print(self) -> bytes:
         """Return the page printed on A4 as PDF."""
@@ -154,3 +153,10 @@ class Browser:
         request = urllib.request.Request(self._url + path, data, method=method)
         with urllib.request.urlopen(request, timeout=180) as answer:
             return json.loads(answer.read())["value"]
+
+
+if __name__ == "__main__":  # report.html picture.png height
+    with tempfile.TemporaryDirectory() as name, Browser(Path(name), 940) as shown:
+        shown.open(Path(sys.argv[1]))
+        shown.wait("document.body.dataset.ready")
+        shown.screenshot(Path(sys.argv[2]), float(sys.argv[3]))

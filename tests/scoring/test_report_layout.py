@@ -148,6 +148,9 @@ def test_a_forced_dark_mode_changes_no_colour(flags, pages, tmp_path):
             seen = image[round(top) + 4, round(left) + 4, ::-1]
             np.testing.assert_allclose(seen.astype(int), said, atol=2, err_msg=place)
             assert luminance(said) < 0.3
+        ((left, top, right, bottom),) = view.boxes("#times")
+        chart = image[round(top) : round(bottom), round(left) : round(right)]
+        assert (chart > 180).all(axis=2).mean() < 0.03  # only words are bright
         assert pale(view) == []
 
 
