@@ -87,6 +87,7 @@ class Watch:
         self.lines[name] = int(getattr(code, "co_firstlineno", 1)) if own else 1
 
         def watched(*args: Any, **kwargs: Any) -> Any:
+            self.look()  # what the harness has changed is its own affair
             try:
                 return function(*args, **kwargs)
             finally:

@@ -36,6 +36,9 @@ class Device:
     def seed_globals(self, pair):
         pass
 
+    def adopt(self, optimizer_state):
+        return optimizer_state
+
     def make_rng(self, pair):
         return pair
 
