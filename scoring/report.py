@@ -21,9 +21,9 @@ import numpy as np
 from algorithmic_efficiency.errors import UsageError
 from algorithmic_efficiency.text import html_text
 from scoring import report_tables as tables
+from scoring.colours import dash, style_sheet, variable
 from scoring.evaluations import Floats
 from scoring.outputs import count, jsonable
-from scoring.pictures import colour
 from scoring.reasons import closest
 from scoring.scored import Scored
 
@@ -33,6 +33,7 @@ CURVE_POINTS = 120  # per trial; enough for a chart 1,000 pixels wide
 NAMED = 3  # submissions in the title
 OPEN_PAIRS = 15  # more are folded away at first
 HERE = Path(__file__).parent
+SCRIPTS = ("report_charts.js", "report.js", "report_page.js")
 
 
 @dataclass(frozen=True)
@@ -56,8 +57,8 @@ def write_report(
         subtitle=html_text(_subtitle(settings)),
         notes=f"<a href='#warnings'>{notes} on the data</a>",
         above=opening.above,
-        style=(HERE / "report.css").read_text(encoding="utf-8"),
-        script=(HERE / "report.js").read_text(encoding="utf-8"),
+        style=(HERE / "report.css").read_text(encoding="utf-8") + style_sheet(),
+        script="".join((HERE / name).read_text(encoding="utf-8") for name in SCRIPTS),
         reference=html_text(settings["reference"]),
         unit=html_text(settings["unit"]),
         limit=f"{settings['r_max']:g}",
@@ -96,7 +97,8 @@ def _subtitle(settings: Results) -> str:
         f"{settings['ruleset']} tuning, {settings['scale']} scale, clock: {clock}. "
         f"{count(len(settings['workloads']), 'workload')}, "
         f"{count(settings['trials_read'], 'trial')}. "
-        f"Intervals: 95 %, {settings['resamples']:,} bootstrap resamples, "
+        "Intervals hold the mean of repetitions with the same number of studies and "
+        f"trials: 95 %, {settings['resamples']:,} bootstrap resamples, "
         f"seed {settings['seed']}."
     )
 
@@ -105,8 +107,8 @@ def _toggles(names: list[str]) -> str:
     """Return a checkbox for every submission, in the colour of its curves."""
     return "".join(
         f'<label><input type="checkbox" checked data-submission="{html_text(name)}">'
-        f'<span class="swatch" style="background:{colour(place)}"></span>'
-        f"{html_text(name)}</label>"
+        f'<span class="swatch" style="background:{variable(place)}"></span>'
+        f"<bdi title='{html_text(name)}'>{html_text(name)}</bdi></label>"
         for place, name in enumerate(names)
     )
 
@@ -116,7 +118,8 @@ def _data(results: Results, scored: Scored) -> Results:
     names = [row["submission"] for row in results["scores"]]
     data = {
         "submissions": [
-            {"name": name, "colour": colour(place)} for place, name in enumerate(names)
+            {"name": name, "variable": variable(place)[4:-1], "dash": dash(place)}
+            for place, name in enumerate(names)
         ],
         "workloads": [
             {

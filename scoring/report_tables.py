@@ -4,30 +4,32 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Sequence
 from typing import Any
 
-from algorithmic_efficiency.text import html_text
+from algorithmic_efficiency.text import html_text, printable
+from scoring.colours import variable
 from scoring.outputs import plain, spread
-from scoring.pictures import colour
 
 Results = dict[str, Any]
 
 DASH = "&ndash;"
+PIECE = 20  # letters of a name that stay together
 
 
 def leaderboard(results: Results) -> str:
     """Return the leaderboard, with every score's interval drawn beside it."""
     body = []
     for place, row in enumerate(results["scores"]):
-        swatch = f'<span class="swatch" style="background:{colour(place)}"></span>'
+        swatch = f'<span class="swatch" style="background:{variable(place)}"></span>'
         ranks = _span(row, "rank", "{:.0f}")
         body.append(
             [
                 f"{row['rank']:g}",
-                swatch + html_text(row["submission"]),
+                name(row["submission"], swatch),
                 f"<strong>{row['score']:.4f}</strong>",
-                _bar(row, colour(place)),
+                _bar(row, variable(place)),
                 row["group"],
                 ranks,
                 f"{row['reached']} of {row['workloads']}",
@@ -44,7 +46,7 @@ def leaderboard(results: Results) -> str:
         "Rank interval",
         "Targets",
         "Graded score",
-        f"Speed-up over {html_text(results['settings']['reference'])}",
+        f"Speed-up over {name(results['settings']['reference'])}",
     ]
     return _table(head, body)
 
@@ -54,15 +56,14 @@ def heat_map(results: Results) -> str:
     workloads = results["settings"]["workloads"]
     cells = {(r["submission"], r["workload"]): r for r in results["workloads"]}
     lines = ["<table class='heat'><thead><tr><th scope='col'>Submission</th>"]
-    lines += [f"<th scope='col'>{_words(name)}</th>" for name in workloads]
+    lines += [f"<th scope='col'>{name(workload)}</th>" for workload in workloads]
     lines.append("</tr></thead><tbody>")
     for row in results["scores"]:
-        name = row["submission"]
+        who = row["submission"]
         lines.append(
-            f"<tr data-submission='{html_text(name)}'>"
-            f"<th scope='row'>{html_text(name)}</th>"
+            f"<tr data-submission='{html_text(who)}'><th scope='row'>{name(who)}</th>"
         )
-        lines += [_heat(cells[name, workload], results) for workload in workloads]
+        lines += [_heat(cells[who, workload], results) for workload in workloads]
         lines.append("</tr>")
     return "".join([*lines, "</tbody></table>"])
 
@@ -72,17 +73,17 @@ def comparisons(results: Results) -> str:
     body = []
     for pair in results["comparisons"]:
         first, second = pair["first"], pair["second"]
-        verdict = f"{first} scores higher" if pair["difference"] else "equal scores"
+        verdict = f"{name(first)} higher" if pair["difference"] else "equal scores"
         verdict += ", resolved" if pair["resolved"] else ", not resolved"
         more = pair["more_studies"]
         body.append(
             [
-                html_text(f"{first} vs {second}"),
+                f"{name(first)} vs {name(second)}",
                 spread({**pair, **_ends(pair)}, "difference", "{:+.3f}"),
                 _percent(pair["better"]),
                 f"{pair['p_value']:.3f}" if not math.isnan(pair["better"]) else DASH,
                 spread(pair, "speedup", "{:.2f}"),
-                html_text(verdict),
+                verdict,
                 DASH if more is None else f"{more:,}",
             ]
         )
@@ -103,7 +104,7 @@ def ladder(results: Results) -> str:
     levels = [key for key in results["workloads"][0] if key.startswith("to_")]
     rows = [row for row in results["workloads"] if row["counted"]]
     body = [
-        [html_text(r["submission"]), html_text(r["workload"])]
+        [name(r["submission"]), name(r["workload"])]
         + [_number(r[level]) for level in levels]
         for r in rows
     ]
@@ -120,8 +121,8 @@ def pace(results: Results) -> str:
         chance = f"{row['hit_low']:.0%} to {row['hit_high']:.0%}"
         body.append(
             [
-                html_text(row["submission"]),
-                html_text(row["workload"]),
+                name(row["submission"]),
+                name(row["workload"]),
                 _number(row["seconds"]),
                 _number(row["steps"]),
                 _number(row["seconds_per_step"]),
@@ -155,9 +156,9 @@ def stability(results: Results) -> str:
             same.append(row["name"])
     body = [
         [
-            html_text(f"{row['dropped']} {row['name']}"),
-            html_text(row["first"]),
-            html_text("; ".join(row["swaps"])) or DASH,
+            f"{row['dropped']} {name(row['name'])}",
+            name(row["first"]),
+            "; ".join(map(name, row["swaps"])) or DASH,
         ]
         for row in changed
     ]
@@ -193,12 +194,10 @@ def _heat(row: Results, results: Results) -> str:
     ratio, limit = row["ratio"], results["settings"]["r_max"]
     if math.isfinite(ratio):
         part = min(1.0, math.log(ratio) / math.log(limit))
-        hue = 165 - 130 * part  # green for the fastest to orange at the limit
         time = _number(row["time"])
         return (
-            f"<td style='background:hsl({hue:.0f} 60% {82 - 6 * part:.0f}%)'>"
-            f"<strong>{ratio:.2f}</strong><small>{time} {results['settings']['unit']}"
-            "</small></td>"
+            f"<td class='hit' style='--part:{part:.3f}'><strong>{ratio:.2f}</strong>"
+            f"<small>{time} {results['settings']['unit']}</small></td>"
         )
     reason = html_text(row["reason"] or "missing")
     return f"<td class='miss'><strong>miss</strong><small>{reason}</small></td>"
@@ -241,13 +240,19 @@ def _percent(value: float) -> str:
 
 def _names(names: Sequence[str]) -> str:
     """Return names for a sentence."""
-    words = [f"<em>{html_text(name)}</em>" for name in names]
+    words = [f"<em>{name(one)}</em>" for one in names]
     return ", ".join(words[:-1]) + (" or " if len(words) > 1 else "") + words[-1]
 
 
-def _words(name: str) -> str:
-    """Return a name that may break at its underscores."""
-    return html_text(name).replace("_", "_<wbr>")
+def name(text: str, before: str = "") -> str:
+    """Return a name as HTML that may break at its joints, in its own direction."""
+    pieces = [
+        piece[start : start + PIECE]
+        for piece in re.findall(r"[^_./\s-]*[_./\s-]+|[^_./\s-]+", printable(text))
+        for start in range(0, len(piece), PIECE)
+    ]
+    joined = "<wbr>".join(map(html_text, pieces))
+    return f"<span class='name'>{before}<bdi>{joined}</bdi></span>"
 
 
 def _table(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:

@@ -16,8 +16,18 @@ _COLORS = {"train": "#999999", "validation": "#0072B2", "test": "#E69F00"}
 _TARGET = "#D55E00"
 
 
-def draw(path: Path, definition: Definition, title: str, progress: Progress) -> None:
-    """Writes a PNG of the target metric of every split against submission time."""
+def draw(
+    path: Path,
+    definition: Definition,
+    title: str,
+    progress: Progress,
+    budget_seconds: float,
+) -> None:
+    """Writes a PNG of the target metric of every split against submission time.
+
+    It says in how many seconds the target was reached, or that it was missed and what
+    the budget was. A single evaluation is drawn as a large dot.
+    """
     from matplotlib.figure import Figure  # noqa: PLC0415 - it takes half a second
 
     figure = Figure(figsize=(8, 4.5), layout="constrained")
@@ -27,7 +37,8 @@ def draw(path: Path, definition: Definition, title: str, progress: Progress) -> 
         times, values = _series(progress, f"{prefix}/{name}")
         if times:
             wide = 2.0 if prefix == "validation" else 1.2
-            axes.plot(times, values, "o-", ms=4, lw=wide, color=color, label=prefix)
+            dot = 4.0 if len(times) > 1 else 9.0
+            axes.plot(times, values, "o-", ms=dot, lw=wide, color=color, label=prefix)
     target = definition.validation_target_value
     axes.axhline(target, color=_TARGET, ls="--", lw=1.2)
     sign = "≥" if METRICS[name].maximize else "≤"
@@ -41,6 +52,8 @@ def draw(path: Path, definition: Definition, title: str, progress: Progress) -> 
     )
     if math.isfinite(progress.score):
         _mark_score(axes, progress.score)
+    else:
+        _mark_miss(axes, budget_seconds)
     axes.set_xlabel("time on the submission clock (s)")
     axes.set_ylabel(name)
     axes.set_title(printable(title), loc="left", fontsize=11, parse_math=False)
@@ -67,6 +80,16 @@ def _mark_score(axes: Any, score: float) -> None:
         xycoords=("data", "axes fraction"),
         xytext=(-6, 0),
         textcoords="offset points",
+        ha="right",
+        color=_TARGET,
+    )
+
+
+def _mark_miss(axes: Any, budget_seconds: float) -> None:
+    axes.annotate(
+        f"missed; the budget was {budget_seconds:,.0f} s",
+        (0.98, 0.03),
+        xycoords="axes fraction",
         ha="right",
         color=_TARGET,
     )

@@ -8,6 +8,7 @@ from algorithmic_efficiency.errors import StorageError
 from algorithmic_efficiency.runner import curves, failures, metadata, records
 from algorithmic_efficiency.runner.clock import Clock
 from algorithmic_efficiency.runner.config import RunConfig
+from algorithmic_efficiency.runner.rules import rules_of
 from algorithmic_efficiency.runner.run_record import submission_name
 from algorithmic_efficiency.runner.trial import Progress
 from algorithmic_efficiency.spec import Definition
@@ -36,8 +37,9 @@ def draw(
     if not progress.evals:
         return
     title = f"{config.workload}, {config.framework}, {submission_name(config)}"
+    budget = rules_of(config, definition).budget_seconds
     try:
-        curves.draw(folder / "curves.png", definition, title, progress)
+        curves.draw(folder / "curves.png", definition, title, progress, budget)
     except Exception as error:  # noqa: BLE001 - a picture is no reason to fail
         show(f"curves.png was not drawn ({failures.told(error)}).", sys.stderr)
 

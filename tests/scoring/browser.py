@@ -6,6 +6,8 @@ import base64
 import json
 import shutil
 import subprocess
+import sys
+import tempfile
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -31,7 +33,9 @@ FLAGS = (
 class Browser:
     """One page in a headless browser; use it as a context manager."""
 
-    def __init__(self, profile: Path, width: int = 1280, height: int = 900) -> None:
+    def __init__(
+        self, profile: Path, width: int = 1280, height: int = 900, *flags: str
+    ) -> None:
         self._command = [str(DRIVER), "--port=0", "--log-level=SEVERE"]
         emulation = {"deviceMetrics": {"width": width, "height": height}}
         self._wanted = {
@@ -39,7 +43,7 @@ class Browser:
             "goog:loggingPrefs": {"browser": "ALL"},
             "goog:chromeOptions": {
                 "binary": CHROMIUM,
-                "args": [*FLAGS, f"--user-data-dir={profile}"],
+                "args": [*FLAGS, *flags, f"--user-data-dir={profile}"],
                 "mobileEmulation": emulation,
             },
         }
@@ -97,9 +101,28 @@ class Browser:
         """Return the messages on the console since the last call."""
         return [entry["message"] for entry in self._ask("/se/log", {"type": "browser"})]
 
-    def screenshot(self, path: Path) -> None:
-        """Write what the window shows as PNG."""
-        path.write_bytes(base64.b64decode(self._ask("/screenshot")))
+    def command(self, name: str, **parameters: Any) -> Any:
+        """Return what a command of Chromium's own protocol returns."""
+        body = {"cmd": name, "params": parameters}
+        return self._ask("/goog/cdp/execute", body)
+
+    def resize(self, width: int, height: int = 900) -> None:
+        """Give the window another size."""
+        size = {"width": width, "height": height, "deviceScaleFactor": 1}
+        self.command("Emulation.setDeviceMetricsOverride", mobile=False, **size)
+
+    def prefer(self, scheme: str = "", media: str = "") -> None:
+        """Emulate a wish for the scheme light or dark, and a medium such as print."""
+        wish = [{"name": "prefers-color-scheme", "value": scheme}]
+        self.command("Emulation.setEmulatedMedia", media=media, features=wish)
+
+    def screenshot(self, path: Path, most: float = 16_000.0) -> None:
+        """Write the page, or as many pixels of its height as are asked for, as PNG."""
+        size = self.command("Page.getLayoutMetrics")["cssContentSize"]
+        clip = {**size, "height": min(most, size["height"]), "scale": 1}
+        box = {"format": "png", "captureBeyondViewport": True, "clip": clip}
+        shot = self.command("Page.captureScreenshot", **box)
+        path.write_bytes(base64.b64decode(shot["data"]))
 
     def print(self) -> bytes:
         """Return the page printed on A4 as PDF."""
@@ -130,3 +153,10 @@ class Browser:
         request = urllib.request.Request(self._url + path, data, method=method)
         with urllib.request.urlopen(request, timeout=180) as answer:
             return json.loads(answer.read())["value"]
+
+
+if __name__ == "__main__":  # report.html picture.png height
+    with tempfile.TemporaryDirectory() as name, Browser(Path(name), 940) as shown:
+        shown.open(Path(sys.argv[1]))
+        shown.wait("document.body.dataset.ready")
+        shown.screenshot(Path(sys.argv[2]), float(sys.argv[3]))
