@@ -19,7 +19,7 @@ FILES = sorted(
 
 
 def test_every_folder_is_seen():
-    assert len(FILES) == 4 * 2 + 2 + 2 + 2
+    assert len(FILES) == 4 * 2 + 2 + 2 + 2 + 2
 
 
 @pytest.mark.parametrize("path", FILES, ids=str)
