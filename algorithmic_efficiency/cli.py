@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from algorithmic_efficiency.errors import RunInterrupted, UsageError, UserError
-from algorithmic_efficiency.flags import parse, usage
+from algorithmic_efficiency.flags import check_numbers, parse, usage
 from algorithmic_efficiency.paths import folder_of, path_of
 from algorithmic_efficiency.resume_command import resume_command
 from algorithmic_efficiency.text import show
@@ -19,14 +19,6 @@ from algorithmic_efficiency.text import show
 if TYPE_CHECKING:
     from algorithmic_efficiency.runner.config import RunConfig
 
-# Numbers that make sense; more workers or trials than these are a slip of the keyboard.
-_LIMITS = {
-    "num_tuning_trials": (1, 10_000),
-    "num_studies": (1, 100),
-    "num_workers": (0, 1_024),
-    "pytorch_eval_num_workers": (0, 1_024),
-    "max_global_steps": (0, 10**12),
-}
 # Flags that RunConfig takes as they are, under the same name.
 _UNCHANGED = (
     "max_global_steps",
@@ -123,7 +115,7 @@ def make_config(values: Mapping[str, Any]) -> "RunConfig":
         _given(values, "imagenet_v2_data_dir", folder_of),
         path_of("librispeech_tokenizer_vocab_path", tokenizer) if tokenizer else None,
     )
-    _check_numbers(values)
+    check_numbers(values)
     workload = _workload(values, folders)
     framework, path = _submission(values)
     _check_other_flags(values, framework, workload)
@@ -148,15 +140,6 @@ def make_config(values: Mapping[str, Any]) -> "RunConfig":
         eval_num_workers=values["pytorch_eval_num_workers"],
         **{name: values[name] for name in _UNCHANGED},
     )
-
-
-def _check_numbers(values: Mapping[str, Any]) -> None:
-    for name, (least, most) in _LIMITS.items():
-        value = values[name]
-        if value is not None and value < least:
-            raise UsageError(f"--{name}={value} should be at least {least}.")
-        if value is not None and value > most:
-            raise UsageError(f"--{name}={value} should be at most {most}.")
 
 
 def _workload(values: Mapping[str, Any], folders: Any) -> str:
@@ -202,7 +185,7 @@ def _submission(values: Mapping[str, Any]) -> tuple[str, Path]:
         framework = framework or "pytorch"
         path = registry.ROOT / "reference_algorithms" / "nadamw" / f"{framework}.py"
     else:
-        path = path_of("submission_path", values["submission_path"])
+        path = registry.shipped(path_of("submission_path", values["submission_path"]))
         submission.check_file(path)
         told = submission.framework_of(path)
         if framework and told and told != framework:
@@ -258,6 +241,7 @@ def _points(
     values: Mapping[str, Any], path: Path, seed: int
 ) -> list[dict[str, Any] | None]:
     """Returns the hyperparameters of every trial of every study; None tunes itself."""
+    from algorithmic_efficiency import registry  # noqa: PLC0415 - as above
     from algorithmic_efficiency.runner import tuning  # noqa: PLC0415 - as above
 
     trials, studies = values["num_tuning_trials"], values["num_studies"]
@@ -278,7 +262,7 @@ def _points(
         )
     if space is None:
         return [{} for _ in range(studies)]
-    return [*tuning.points(tuning.read(space), trials, seed, studies)]
+    return [*tuning.points(tuning.read(registry.shipped(space)), trials, seed, studies)]
 
 
 def _trials(values: Mapping[str, Any], count: int) -> range:

@@ -154,6 +154,16 @@ FLAGS: Mapping[str, Sequence[Flag]] = {
 }
 
 
+# Numbers that make sense; more workers or trials than these are a slip of the keyboard.
+_LIMITS = {
+    "num_tuning_trials": (1, 10_000),
+    "num_studies": (1, 100),
+    "num_workers": (0, 1_024),
+    "pytorch_eval_num_workers": (0, 1_024),
+    "max_global_steps": (0, 10**12),
+}
+
+
 def parse(argv: Sequence[str]) -> dict[str, Any]:
     """Returns flag -> value, and 'help' -> True where help was asked for.
 
@@ -174,6 +184,16 @@ def parse(argv: Sequence[str]) -> dict[str, Any]:
             f"Found {rest[1]!r}, which belongs to no flag; write --name=value."
         )
     return {name: values[name].value for name in values}
+
+
+def check_numbers(values: Mapping[str, Any]) -> None:
+    """Raises UsageError for a number that is out of its bounds."""
+    for name, (least, most) in _LIMITS.items():
+        value = values[name]
+        if value is not None and value < least:
+            raise UsageError(f"--{name}={value} should be at least {least}.")
+        if value is not None and value > most:
+            raise UsageError(f"--{name}={value} should be at most {most}.")
 
 
 def _define(flag: Flag, values: flags.FlagValues) -> None:

@@ -67,6 +67,15 @@ def missing_data(definition: Definition, folders: Any) -> str | None:
     return f"{lost}. Prepare the data with: {module.PREPARE}."
 
 
+def shipped(path: Path) -> Path:
+    """Returns the path, or this project's own file of that name where it is none.
+
+    So names such as 'reference_algorithms/nadamw/jax.py' hold in every folder.
+    """
+    ours = ROOT / path
+    return ours if not path.exists() and ours.is_file() else path
+
+
 def nearest(name: str, known: Iterable[str]) -> list[str]:
     """Returns the known names, those most like `name` first."""
 

@@ -258,7 +258,7 @@ def test_indices_choose_trials_and_leave_their_points_alone(
         (["--num_studies=1000000000"], "should be at most 100."),
         (["--num_workers=1000000000"], "should be at most 1024"),
         (["--submission_path=" + "n" * 300 + ".py"], "is too long for a file"),
-        (["--tuning_search_space=" + "n" * 300], "File name too long"),
+        (["--tuning_search_space=" + "n" * 300], "is too long for a file"),
         (["--num_workers=-1"], "num_workers"),
         (["--pytorch_eval_num_workers=-1"], "pytorch_eval_num_workers"),
         (["--max_global_steps=-1"], "max_global_steps"),

@@ -111,3 +111,12 @@ def test_run_is_scored(algoperf, tmp_path, folders):
     trial = tmp_path / "experiments/a/imagenet_resnet_mini_pytorch/trial_1"
     run = json.loads((trial / "run.json").read_text())
     assert run["versions"]["source"] == f"release {VERSION}"
+
+
+def test_names_that_the_list_shows_hold_in_every_folder(algoperf, tmp_path, folders):
+    flags = ["--workload=imagenet_resnet_mini", f"--data_dir={folders.data_dir}"]
+    flags += ["--submission_path=reference_algorithms/adamw/pytorch.py"]
+    flags += ["--tuning_search_space=reference_algorithms/adamw/lost.json"]
+    done = algoperf("run", *flags, cwd=tmp_path)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "The search space reference_algorithms/adamw/lost.json" in done.stderr
