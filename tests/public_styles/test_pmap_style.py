@@ -172,20 +172,17 @@ def test_a_checkpoint_goes_on_as_if_nothing_had_happened(tmp_path, folders):
     path = written(tmp_path, "pmap_style.py", PMAP.replace("AXIS", "batch"))
     whole = opened(path, folders.data_dir)
     steps(whole, 2)
-    saved = checkpoint.save(
-        tmp_path,
-        whole.backend,
-        whole.state,
-        checkpoint.describe(Progress(step=2), Clock()),
-        keep_all=True,
+    writer = checkpoint.Writer(
+        tmp_path, whole.backend, whole.origin, keep_all=True, tell=pytest.fail
     )
+    saved = writer.save(whole.state, checkpoint.describe(Progress(step=2), Clock()))
     position = whole.position
     steps(whole, 1, first=2)
     assert traces(whole) == 1
     whole.close()
     other = opened(path, folders.data_dir)
     other.close()
-    other.state, _ = checkpoint.load(saved, other.backend, other.state)
+    other.state, _ = checkpoint.load(saved, other.backend, other.state, other.origin)
     other.open_data(0, position, evals=False)
     steps(other, 1, first=2)
     other.close()
