@@ -5,8 +5,10 @@ A stream is a hash of the run's seed and the names on the way to its use, for ex
 is a seed like any other, and a resumed run needs no generator state.
 """
 
+import contextlib
 import hashlib
 import random
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -34,6 +36,17 @@ def seed_python(seed: int) -> None:
     """
     random.seed(integer(seed, "random"))
     np.random.seed(integer(seed, "numpy.random"))  # noqa: NPY002 - what it seeds
+
+
+@contextlib.contextmanager
+def python_kept() -> Iterator[None]:
+    """Leaves the generators of `random` and `numpy.random` as they are on entry."""
+    python, of_numpy = random.getstate(), np.random.get_state(legacy=False)
+    try:
+        yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(of_numpy)
 
 
 def generator(seed: int, *names: Name) -> np.random.Generator:

@@ -7,6 +7,8 @@ import os
 import threading
 from typing import Any
 
+from algorithmic_efficiency import seeds
+
 _MAX_THREADS = 16
 _READY_BATCHES = 2  # finished and waiting, beside those in the making
 
@@ -34,12 +36,17 @@ def background(batches: Any, finish: Any, workers: int) -> Any:
 
 
 def grain() -> Any:
-    """Returns grain, which takes a second to load and is not typed."""
+    """Returns grain, which takes a second to load and is not typed.
+
+    It loads JAX, which draws from NumPy's generator while it is loaded. In a resumed
+    trial that is after the generator was restored, so it is left as it was.
+    """
     absl = logging.getLogger("absl")
     level = absl.level
     absl.setLevel(logging.ERROR)  # it warns where JAX is not installed
     try:
-        return importlib.import_module("grain")
+        with seeds.python_kept():
+            return importlib.import_module("grain")
     finally:
         absl.setLevel(level)
 

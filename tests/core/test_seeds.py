@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -60,3 +63,15 @@ def test_a_stream_ignores_numpys_global_generator():
     one = seeds.generator(5, "x").integers(1000, size=10)
     np.random.seed(2)
     np.testing.assert_array_equal(seeds.generator(5, "x").integers(1000, size=10), one)
+
+
+def test_loading_grain_draws_nothing():
+    code = (
+        "import numpy as np; from algorithmic_efficiency.data import background;"
+        "np.random.seed(3); background.grain(); print(np.random.rand())"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    wanted = np.random.RandomState(3).rand()
+    assert float(run.stdout) == wanted
