@@ -19,6 +19,7 @@ from algorithmic_efficiency.runner import (
     sinks,
 )
 from algorithmic_efficiency.runner.folder import empty
+from algorithmic_efficiency.runner.trial import Progress
 
 MINI = "--workload=imagenet_resnet_mini"
 RUNS = "imagenet_resnet_mini_pytorch"
@@ -164,6 +165,20 @@ def test_a_damaged_record_is_a_sentence(tmp_path, content):
     assert str(caught.value).startswith(str(path))
     with pytest.raises(StorageError, match="hparams.json is damaged"):
         resuming.recorded_point(tmp_path)
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_a_trial_that_failed_after_its_target_has_no_score(tmp_path, told):
+    """As in scoring; `told` by the trial itself, or by the process that watched it."""
+    run = run_record.RunRecord(tmp_path, {"workload": "w"})
+    if told:
+        run.progress = Progress(step=3, score=1.5, validation_goal_reached=True)
+    else:
+        run.before = {"score": 1.5}
+    run.write("interrupted")
+    assert run_record.read_run(tmp_path)["score"] == 1.5
+    run.write("failed", "failed", "out of luck")
+    assert run_record.read_run(tmp_path)["score"] is None
 
 
 def test_hyperparameters_that_are_no_names_are_a_sentence(tmp_path):
