@@ -16,6 +16,7 @@ from algorithmic_efficiency.runner import (
     experiments,
     records,
     resuming,
+    run_record,
     sinks,
 )
 from algorithmic_efficiency.runner.folder import empty
