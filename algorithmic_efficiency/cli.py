@@ -1,6 +1,5 @@
 """The only reader of the command line and the environment; makes a RunConfig."""
 
-import contextlib
 import errno
 import importlib.metadata
 import os
@@ -14,6 +13,7 @@ from algorithmic_efficiency.errors import RunInterrupted, UsageError, UserError
 from algorithmic_efficiency.flags import check_numbers, parse, usage
 from algorithmic_efficiency.paths import folder_of, path_of
 from algorithmic_efficiency.resume_command import resume_command
+from algorithmic_efficiency.streams import readers_may_leave
 from algorithmic_efficiency.text import show
 
 if TYPE_CHECKING:
@@ -44,11 +44,17 @@ def main(argv: Sequence[str]) -> int:
     Args:
       argv: the program's name and its arguments.
     """
+    with readers_may_leave():
+        return _run(argv)
+
+
+def _run(argv: Sequence[str]) -> int:
     config = None
     try:
         values = parse(argv)
         if values.get("help") or values["list"]:
-            return _show(usage() if values.get("help") else listing())
+            show(usage() if values.get("help") else listing())
+            return 0
         from algorithmic_efficiency.runner import study  # noqa: PLC0415 - it is slow
 
         config = make_config(values)
@@ -57,10 +63,12 @@ def main(argv: Sequence[str]) -> int:
         show(f"Error: {error}", sys.stderr)
         return 2
     except OSError as error:
-        if error.errno != errno.ENAMETOOLONG:
+        if error.errno not in (errno.ENAMETOOLONG, errno.EACCES):
             raise
-        name = str(error.filename)[:40]
-        show(f"Error: the name {name!r}... is too long for a file.", sys.stderr)
+        told = f"the name {str(error.filename)[:40]!r}... is too long for a file."
+        if error.errno == errno.EACCES:
+            told = f"no access to {error.filename}."
+        show(f"Error: {told}", sys.stderr)
         return 2
     except RunInterrupted as stop:
         assert config is not None
@@ -71,15 +79,6 @@ def main(argv: Sequence[str]) -> int:
     except KeyboardInterrupt:
         show("Interrupted before anything was run.", sys.stderr)
         return 128 + signal.SIGINT
-
-
-def _show(text: str) -> int:
-    """Prints, and does not mind a reader such as `head` that leaves early."""
-    with contextlib.suppress(BrokenPipeError):
-        show(text)
-        return 0
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 0
 
 
 def listing() -> str:

@@ -95,9 +95,11 @@ def define(
             definitions[trial.workload] = carried
     for name in [name for name, found in definitions.items() if not found]:
         del definitions[name]
-        path = next(trial.path for trial in trials if trial.workload == name)
+        trial = next(trial for trial in trials if trial.workload == name)
+        damage = next((n for n in trial.notes if n.startswith("run.json")), "")
+        why = f"no target in a run.json{f' ({damage})' if damage else ''}"
         problems.append(
-            f"{path}: unknown workload {name}, and no target in a run.json; left out. "
+            f"{trial.path}: unknown workload {name}, and {why}; left out. "
             f"The nearest known one is {nearest(name, benchmark.definitions)}."
         )
     return {name: _with_origin(w, trials) for name, w in definitions.items()}

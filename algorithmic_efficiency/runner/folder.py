@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from algorithmic_efficiency.errors import StorageError
 from algorithmic_efficiency.files import exclusive
 
 # What a trial writes; all else in its folder belongs to somebody else. The last ones
@@ -29,14 +30,24 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def empty(folder: Path) -> None:
-    """Deletes the records of an earlier run, but not the lock that we hold."""
-    for path in folder.iterdir():
-        if not _OURS.fullmatch(path.name):
-            continue
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
+    """Deletes the records of an earlier run, but not the lock that we hold.
+
+    Raises:
+      StorageError: one cannot be deleted.
+    """
+    try:
+        for path in folder.iterdir():
+            if not _OURS.fullmatch(path.name):
+                continue
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+    except OSError as error:
+        raise StorageError(
+            f"{folder} cannot be emptied ({error.strerror}). Grant access to it, or "
+            "give another --experiment_name."
+        ) from error
 
 
 def remove_if_unused(folder: Path) -> None:

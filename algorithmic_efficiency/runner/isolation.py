@@ -35,6 +35,7 @@ from algorithmic_efficiency.runner.stopping import (
     Stop,
     blocked,
 )
+from algorithmic_efficiency.streams import readers_may_leave
 
 _GRACE_SECONDS = 10.0  # for the step that is running when a signal comes
 _LAST_SECONDS = 5.0  # after a second wish, until the process is killed
@@ -157,6 +158,11 @@ def _listen(
 def _child(config: RunConfig, study: int, trial: int, sender: Any) -> None:
     """Runs a trial in this process and tells how it ended."""
     _end_with_parent()
+    with readers_may_leave():
+        _run(config, study, trial, sender)
+
+
+def _run(config: RunConfig, study: int, trial: int, sender: Any) -> None:
     with contextlib.suppress(OSError):  # for a debugger; multiprocessing closes it
         sys.stdin = open(0, closefd=False)  # noqa: PTH123, SIM115 - a number, and kept
     lock = threading.Lock()

@@ -20,6 +20,7 @@ from algorithmic_efficiency.errors import StorageError
 from algorithmic_efficiency.text import csv_cell, show
 
 Row = dict[str, Any]
+_MOST_JSON = 2**26  # bytes; a record has some thousand
 _DAMAGED = (
     "Bring the file back from a copy; or delete it, and the trial goes on from its "
     "last checkpoint; or start a new experiment."
@@ -64,7 +65,7 @@ def read_json(path: Path) -> dict[str, Any]:
       StorageError: the file is damaged or cannot be read.
     """
     try:
-        content = strict_json.parse(path.read_text(encoding="utf-8"))
+        content = strict_json.parse(files.read_bytes(path, _MOST_JSON).decode())
     except FileNotFoundError:
         return {}
     except OSError as error:
@@ -113,7 +114,10 @@ class Table:
         rows: list[Row] = []
         try:
             with path.open(newline="", encoding="utf-8") as file:
-                for row in map(_whole, csv.DictReader(file, strict=True)):
+                reader = csv.DictReader(file, strict=True)
+                if "global_step" not in (reader.fieldnames or ()):
+                    raise ValueError("its first line names no global_step")
+                for row in map(_whole, reader):
                     if count is not None or float(row["global_step"]) <= last_step:
                         rows.append(row)
         except FileNotFoundError:

@@ -1,5 +1,6 @@
 """The record of a trial, run.json: what was run, where, and what came of it."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,8 @@ class RunRecord:
             content["bad_examples"] = self.trainer.bad_examples
             content["seconds_in"] = self.trainer.seconds_in
         content |= {"status": status, "stop_reason": stop_reason, "error": error}
+        if status == "failed":  # also after it had reached its target
+            content["score"] = math.inf
         records.write_json(self.path, content)
 
     def take_back(self) -> None:

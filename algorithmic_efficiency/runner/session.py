@@ -200,7 +200,8 @@ class Session:
         self, trainer: Trainer, line: ProgressLine, progress: Progress
     ) -> Recorder:
         receivers = sinks.make(self.config, self.folder, self.point or {})
-        read, step = records.Table.read, progress.step
+        # Without a checkpoint nothing stays: step 0 is made again too.
+        read, step = records.Table.read, progress.step or -1
         table = read(self.folder / "measurements.csv", step, progress.logged_rows)
         return Recorder(
             self.folder,

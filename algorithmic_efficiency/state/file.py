@@ -20,6 +20,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from algorithmic_efficiency import files
 from algorithmic_efficiency.state.parts import Block
 
 _MAGIC = b"algoperf"
@@ -72,9 +73,11 @@ def read(path: Path) -> tuple[Any, Sequence[tuple[Block, np.ndarray]]]:
     """Returns the JSON, and each block with its bytes, uint8 [high - low].
 
     Raises:
+      OSError: it is no plain file, or cannot be read.
       Damaged: a bit has flipped, or a part is missing.
       OtherVersion: an earlier or a later version of the project wrote it.
     """
+    files.regular(path)
     data = np.fromfile(path, np.uint8)
     start = data[: _HEAD.size].tobytes()
     if start.startswith(_FORMER):

@@ -1,7 +1,9 @@
 """What a resumed run does with what it finds, whole or damaged."""
 
+import errno
 import json
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,8 +11,16 @@ import pytest
 from algorithmic_efficiency import seeds
 from algorithmic_efficiency.errors import StorageError, UsageError
 from algorithmic_efficiency.files import exclusive
-from algorithmic_efficiency.runner import experiments, records, resuming, sinks
+from algorithmic_efficiency.runner import (
+    checkpoint,
+    experiments,
+    records,
+    resuming,
+    run_record,
+    sinks,
+)
 from algorithmic_efficiency.runner.folder import empty
+from algorithmic_efficiency.runner.trial import Progress
 
 MINI = "--workload=imagenet_resnet_mini"
 RUNS = "imagenet_resnet_mini_pytorch"
@@ -127,6 +137,23 @@ def test_emptying_a_folder_leaves_what_is_not_ours(tmp_path):
     assert {p.name for p in tmp_path.iterdir()} == {"thesis.tex", "checkpoint_best"}
 
 
+def refuse(*_, **__):
+    raise PermissionError(errno.EACCES, "Permission denied", "there/run.json")
+
+
+def test_a_folder_that_cannot_be_emptied_is_a_sentence(tmp_path, monkeypatch):
+    (tmp_path / "run.json").write_text("{}")
+    monkeypatch.setattr(Path, "unlink", refuse)
+    with pytest.raises(StorageError, match="emptied .Permission denied"):
+        empty(tmp_path)
+
+
+def test_a_folder_that_cannot_be_looked_into_is_a_sentence(main, monkeypatch):
+    monkeypatch.setattr(experiments, "check_folders", refuse)
+    code, _, err = main(MINI, "--experiment_name=a")
+    assert (code, err) == (2, "Error: no access to there/run.json.\n")
+
+
 @pytest.mark.parametrize(
     "content", ["", "{", "[1]", "null", '{"a": NaN}', "[" * 10**5, '{"a":1,"a":2}']
 )
@@ -139,6 +166,20 @@ def test_a_damaged_record_is_a_sentence(tmp_path, content):
     assert str(caught.value).startswith(str(path))
     with pytest.raises(StorageError, match="hparams.json is damaged"):
         resuming.recorded_point(tmp_path)
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_a_trial_that_failed_after_its_target_has_no_score(tmp_path, told):
+    """As in scoring; `told` by the trial itself, or by the process that watched it."""
+    run = run_record.RunRecord(tmp_path, {"workload": "w"})
+    if told:
+        run.progress = Progress(step=3, score=1.5, validation_goal_reached=True)
+    else:
+        run.before = {"score": 1.5}
+    run.write("interrupted")
+    assert run_record.read_run(tmp_path)["score"] == 1.5
+    run.write("failed", "failed", "out of luck")
+    assert run_record.read_run(tmp_path)["score"] is None
 
 
 def test_hyperparameters_that_are_no_names_are_a_sentence(tmp_path):
@@ -157,6 +198,8 @@ def test_hyperparameters_that_are_no_names_are_a_sentence(tmp_path):
         b"global_step,\xff\n1,2\n",
         b'global_step,loss\n1,"2\n',
         b"global_step,loss\n1,\x00\n\x00,2\n",
+        b"",
+        b"global_st",
     ],
 )
 def test_a_damaged_table_is_a_sentence(tmp_path, text):
@@ -165,6 +208,25 @@ def test_a_damaged_table_is_a_sentence(tmp_path, text):
     with pytest.raises(StorageError, match="damaged") as caught:
         records.Table.read(path, 10)
     assert str(caught.value).startswith(str(path))
+
+
+def test_a_table_without_steps_is_damaged_where_rows_are_counted_too(tmp_path):
+    path = tmp_path / "measurements.csv"
+    path.write_text("loss\n1\n")
+    with pytest.raises(StorageError, match="is damaged .*names no global_step"):
+        records.Table.read(path, 2, 1)
+
+
+def test_a_record_that_is_no_file_is_a_sentence(tmp_path):
+    (tmp_path / "run.json").symlink_to("/dev/zero")  # it never ends
+    with pytest.raises(StorageError, match="run.json cannot be read"):
+        records.read_json(tmp_path / "run.json")
+
+
+def test_a_checkpoint_that_is_no_file_is_a_sentence(tmp_path):
+    (tmp_path / "checkpoint_1").symlink_to("/dev/zero")
+    with pytest.raises(StorageError, match="checkpoint_1 cannot be read"):
+        checkpoint.load(tmp_path / "checkpoint_1", None, {}, None)
 
 
 def test_rows_after_a_checkpoint_are_made_again(tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import time
@@ -86,6 +87,11 @@ def test_failing_trials_are_recorded_and_the_next_ones_run(
     done = command.run(*flags, "--resume_last_run", "--retry_failed",
                        "--hparam_end_index=1")  # fmt: skip
     assert run_json(folders[0])["preemption_count"] == 1
+    seen = [row["seen"] for row in rows(folders[0] / "measurements.csv")]
+    assert [step for step in seen if step] == [
+        "0.0",
+        "1.0",
+    ]  # no checkpoint, so all rows are made again
 
 
 def test_a_fault_before_the_first_step_leaves_its_traceback(command: Command) -> None:
@@ -101,6 +107,24 @@ def test_a_fault_before_the_first_step_leaves_its_traceback(command: Command) ->
     assert "KeyError: 'missing'" in kept.read_text()
     assert f"({path}, line {len(text.splitlines())}, in init" in done.stderr
     assert run_json(kept.parent)["status"] == "failed"
+
+
+@pytest.mark.parametrize("close", ["2>&1 | true", ">&- 2>&-"])
+def test_a_run_goes_on_where_nobody_reads(
+    command: Command, submission: str, close: str
+) -> None:
+    path = command.folder / "mine_pytorch.py"
+    path.write_text(path.read_text() + "\nprint('loaded', flush=True)\n")
+    flags = [submission, "--tuning_ruleset=self", "--experiment_name=r"]
+    words = command.arguments(*flags, "--skip_evals", "--max_global_steps=2")
+    subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {shlex.join(words)} {close}"],
+        env=command.environment(),
+        cwd=command.folder,
+        check=True,
+    )
+    run = run_json(command.trial("r", "pytorch"))
+    assert (run["status"], run["stop_reason"]) == ("missed", "max_global_steps")
 
 
 def start(command: Command, *flags: str) -> subprocess.Popen[str]:

@@ -93,6 +93,9 @@ def test_unknown_workload_is_left_out_with_the_nearest_name():
         "a/ogbgg_jax/trial_1: unknown workload ogbgg, and no target in a run.json; "
         "left out. The nearest known one is ogbg."
     ) in problems_of(trials)
+    damaged = replace(trials[1], notes=["run.json is not JSON and is ignored"])
+    found = problems_of([trials[0], damaged])
+    assert any("run.json (run.json is not JSON and is ignored)" in p for p in found)
     with pytest.raises(UsageError, match="nothing to score: .*unknown workload ogbgg"):
         prepare(trials[1:], FAST)
 
