@@ -59,11 +59,12 @@ def serves_batch_sizes(node: ast.AST, parents: Parents) -> bool:
 
     That is in the functions for batch sizes, or in a table that only they read.
     """
-    if function_around(node, parents) in BATCH_SIZE:
-        return True
     statement, tree = node, node
     while tree in parents:
         statement, tree = tree, parents[tree]
+    functions = {*BATCH_SIZE, *_handed_over(tree)}
+    if function_around(node, parents) in functions:
+        return True
     if not isinstance(statement, ast.Assign | ast.AnnAssign):
         return False
     targets = [t for t in ast.walk(statement) if isinstance(t, ast.Name)]
@@ -73,4 +74,18 @@ def serves_batch_sizes(node: ast.AST, parents: Parents) -> bool:
         for use in ast.walk(tree)
         if isinstance(use, ast.Name) and use.id in names and use not in targets
     ]
-    return bool(readers) and all(reader in BATCH_SIZE for reader in readers)
+    return bool(readers) and all(reader in functions for reader in readers)
+
+
+def _handed_over(tree: ast.AST) -> Iterator[str]:
+    """Yield the functions that are given to `from_optimizer` and used nowhere else."""
+    uses = [n.id for n in ast.walk(tree) if isinstance(n, ast.Name)]
+    for call in ast.walk(tree):
+        named = isinstance(call, ast.Call) and isinstance(call.func, ast.Name)
+        if not named or call.func.id != "from_optimizer":  # type: ignore[attr-defined]
+            continue
+        for keyword in call.keywords:  # type: ignore[attr-defined]
+            given = keyword.value
+            is_size = keyword.arg == "batch_size" and isinstance(given, ast.Name)
+            if is_size and uses.count(given.id) == 1:
+                yield given.id

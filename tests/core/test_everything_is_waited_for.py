@@ -159,11 +159,11 @@ def trial(work, *, prepare=False, complete=False):
         in_a_module(work, optimizer_state)
         if complete:
             raise TrainingCompleteError
-        return optimizer_state, 0.0, None
+        return optimizer_state, {}, None
 
     def prepare_for_eval(optimizer_state, **_):
         in_a_module(work, optimizer_state)
-        return optimizer_state, 0.0, None
+        return optimizer_state, {}, None
 
     submission = SimpleNamespace(
         path="submission.py",
@@ -183,7 +183,7 @@ def trial(work, *, prepare=False, complete=False):
             target_metric_name="accuracy",
             test_target_value=None,
         ),
-        init_model_fn=lambda rng: (jnp.zeros(()), None),
+        init_model_fn=lambda rng: ({}, None),
         model_params_types=None,
         eval_model=lambda *_, **__: {"validation/accuracy": 0.0},
         has_reached_validation_target=lambda result: False,
@@ -216,7 +216,7 @@ def test_what_the_initialisation_asked_for_is_done_before_the_clock_starts():
     )
     definition = SimpleNamespace(name="toy", eval_batch_size=2)
     workload = SimpleNamespace(
-        definition=definition, init_model_fn=lambda rng: (jnp.zeros(()), None)
+        definition=definition, init_model_fn=lambda rng: ({}, None)
     )
     trainer = Trainer(workload, submission, base.make("jax"), None, seed=0)
     assert work.finished() == [True]

@@ -1,6 +1,7 @@
 """Why a trial failed: a word for the record, the submission's own line for people."""
 
 import errno
+import sys
 from collections import namedtuple
 from pathlib import Path
 
@@ -112,6 +113,8 @@ def inner(hyperparameters, value):
 def submission(tmp_path, monkeypatch):
     """Returns a function: source of a line -> (path, the module's names)."""
     monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setitem(sys.modules, "helper", None)  # so that it is forgotten
+    del sys.modules["helper"]
     (tmp_path / "helper.py").write_text("def deeper(): raise ValueError('below')\n")
 
     def load(line):

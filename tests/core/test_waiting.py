@@ -16,6 +16,7 @@ class Device:
     """A device with a queue: asking costs the host nothing, waiting until done does."""
 
     device_count = 1
+    kinds = ()
     compiles = False
 
     def __init__(self, time):
@@ -53,10 +54,10 @@ def trainer(time, prepares):
 
     def update_params(**arguments):
         time.sleep(HOST)
-        return (device.ask(DEVICE),) * 3
+        return device.ask(DEVICE), {}, None
 
     def prepare_for_eval(**arguments):
-        return (device.ask(8 * DEVICE),) * 3
+        return device.ask(8 * DEVICE), {}, None
 
     submission = SimpleNamespace(
         path="submission.py",
@@ -77,7 +78,7 @@ def trainer(time, prepares):
     )
     workload = SimpleNamespace(
         definition=definition,
-        init_model_fn=lambda rng: (0.0, 0.0),
+        init_model_fn=lambda rng: ({}, 0.0),
         model_params_types=None,
         eval_model=lambda *_, **__: {"validation/accuracy": 0.0},
         has_reached_validation_target=lambda result: False,

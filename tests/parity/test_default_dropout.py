@@ -11,7 +11,7 @@ import torch
 from parity import pairs
 
 from algorithmic_efficiency import adapters, rates, registry
-from algorithmic_efficiency.errors import UsageError
+from algorithmic_efficiency.errors import SubmissionError
 from algorithmic_efficiency.runner.trainer import Trainer
 from algorithmic_efficiency.runner.tuning import namedtuple
 from algorithmic_efficiency.workload import Workload
@@ -109,7 +109,7 @@ def test_hyperparameters_set_the_rates(framework: str, name: str) -> None:
 
 
 def test_a_rate_that_is_none_is_a_mistake_of_the_user() -> None:
-    with pytest.raises(UsageError, match=r"aux_dropout_rate=1\.5; expected"):
+    with pytest.raises(SubmissionError, match=r"aux_dropout_rate=1\.5; expected"):
         trained("pytorch", SPEECH[0], {"aux_dropout_rate": 1.5})
 
 

@@ -212,3 +212,20 @@ def test_a_declared_encoding_counts(tmp_path):
     path = tmp_path / "submission.py"
     path.write_bytes(("# coding: latin-1\n# caf\xe9" + GOOD).encode("latin-1"))
     assert check_submission.main([str(path), "--nodry_run"]) == 0
+
+
+@pytest.mark.parametrize(("more", "code"), [("", 0), ("SECRET = sizes('wmt')\n", 1)])
+def test_a_function_given_to_from_optimizer_may_know_workloads(tmp_path, more, code):
+    source = (
+        "from algorithmic_efficiency.adapters.pytorch import from_optimizer\n"
+        "def sizes(workload_name):\n"
+        "    return {'imagenet_resnet': 128}[workload_name]\n" + more + "(\n"
+        "    get_batch_size,\n"
+        "    init_optimizer_state,\n"
+        "    update_params,\n"
+        "    data_selection,\n"
+        ") = from_optimizer(lambda model, *_: None, batch_size=sizes)\n"
+    )
+    path = tmp_path / "pytorch.py"
+    path.write_text(source)
+    assert check_submission.main([str(path), "--nodry_run"]) == code

@@ -135,8 +135,8 @@ def test_charts(written, tmp_path):
         script = "return document.getElementById('curves').data.map(t => t.name)"
         assert {"<b>bold<i> %{x} &amp;", "constructor"} <= set(browser.run(script))
         hover = (
-            "const chart = document.getElementById('tuning');"
-            "const place = chart.data.findIndex(t => t.name.startsWith('<b>'));"
+            "const chart = document.getElementById('curves');"
+            "const place = chart.data.findLastIndex(t => t.name.startsWith('<b>'));"
             "Plotly.Fx.hover(chart, [{curveNumber: place, pointNumber: 0}]);"
             "return chart.querySelector('.hoverlayer').textContent"
         )
