@@ -76,9 +76,12 @@ def start(framework: str, data_dir: str) -> float:
         path.write_text(_FIRST_STEP.format(framework=framework))
         flags = [f"--workload={WORKLOAD}", f"--submission_path={path}"]
         flags += [f"--experiment_dir={folder}", f"--data_dir={data_dir}"]
+        flags += [
+            "--tuning_search_space=reference_algorithms/nadamw/default_hyperparameters.json"
+        ]
         begin = time.time()
         done = subprocess.run(
-            [sys.executable, "submission_runner.py", *flags, "--tuning_ruleset=self"],
+            [sys.executable, "submission_runner.py", *flags],
             capture_output=True,
             text=True,
             check=False,
