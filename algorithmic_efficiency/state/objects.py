@@ -44,6 +44,8 @@ class Object:
             if not node["class"]:
                 return node  # the object is lost as a whole
         found = classes.attributes(value)
+        if not is_known and encoder.origin is not None:
+            found = {k: item for k, item in found.items() if not _only_notes(item)}
         walk: Callable[[], Any] = functools.partial(
             _encode_attributes, found, path, encoder
         )
@@ -85,6 +87,16 @@ def _encode_attributes(found: dict[str, Any], path: str, encoder: Encoder) -> No
         for name, item in found.items()
         if name not in _CACHES
     }
+
+
+def _only_notes(item: Any) -> bool:
+    """Says whether this is the `step` that a scheduler of PyTorch gives an optimizer.
+
+    It is the class's own, and notes besides that it was called. Without it a scheduler
+    works the same, so an optimizer that is made anew does not need it.
+    """
+    is_function = isinstance(item, types.FunctionType)
+    return is_function and getattr(item, "_wrapped_by_lr_sched", False)
 
 
 def _encode_own(value: Any, read: str, path: str, encoder: Encoder) -> list[Any]:

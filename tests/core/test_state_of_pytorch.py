@@ -95,6 +95,30 @@ def test_training_goes_on_bit_for_bit(name):
     _assert_same(trip.state, back)
 
 
+# PyTorch warns where a schedule that has made one step meets a plain `step`.
+@pytest.mark.filterwarnings("ignore:Seems like `optimizer.step")
+@pytest.mark.parametrize("name", ["AdamW and LambdaLR", "SGD and SequentialLR"])
+def test_a_restart_with_a_new_optimizer_and_schedule_goes_on(name):
+    trip = Trip(KINDS, STARTS[name], model)
+
+    def restart(state):
+        params = trip.state["params"]
+        step(state, params, 0)
+        state.update(STARTS[name](params))
+        step(state, params, 1)
+
+    trip.save(restart)
+    generator = torch.get_rng_state()
+    assert trip.problems == []
+    for seed in (2, 3):
+        step(trip.state["optimizer_state"], trip.state["params"], seed)
+    back = trip.load()
+    torch.set_rng_state(generator)
+    for seed in (2, 3):
+        step(back["optimizer_state"], back["params"], seed)
+    _assert_same(trip.state, back)
+
+
 def _assert_same(one, other):
     """Compares two states bit by bit, by what is written of them."""
     parts = []
