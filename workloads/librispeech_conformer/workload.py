@@ -39,6 +39,7 @@ BASE = Definition(
     test_target_value=0.052981,
     max_allowed_runtime_sec=58_015,
     step_hint=76_000,
+    num_parameters=32_321_792,
 )
 
 # The same workload at laptop size: the same code on speech that the project made.
@@ -66,6 +67,7 @@ FULL = variants(
         },
         "layernorm": {
             "model": {"post_layer_norm": False},
+            "num_parameters": 32_317_696,
             "validation_target_value": 0.09731,
             "test_target_value": 0.05996,
         },
