@@ -19,14 +19,15 @@ from algorithmic_efficiency.paths import folder_of
 from algorithmic_efficiency.sources import style_of
 from algorithmic_efficiency.submission import FRAMEWORK_MODULES, framework_of
 from algorithmic_efficiency.text import show
-from scoring import dry_run, flags
-from scoring.benchmark import VERSIONS, load
-from scoring.files import read_bytes
-from scoring.fingerprints import telltale_numbers
+from scoring import flags
+from scoring.checker import dry_run
+from scoring.checker.fingerprints import telltale_numbers
+from scoring.checker.submission_rules import check_source
+from scoring.checker.syntax import Finding
 from scoring.flags import Flag
-from scoring.records import shorten
-from scoring.submission_rules import check_source
-from scoring.syntax import Finding
+from scoring.reading.benchmark import VERSIONS, load
+from scoring.reading.files import read_bytes
+from scoring.reading.records import shorten
 
 FLAGS = (
     Flag("dry_run", True, "also run three steps, twice; needs the framework"),

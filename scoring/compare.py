@@ -15,17 +15,17 @@ from pathlib import Path
 from algorithmic_efficiency.errors import UsageError
 from algorithmic_efficiency.text import printable, show
 from scoring import flags
-from scoring.benchmark import VERSIONS
-from scoring.compare_text import Sides, text, verdict
-from scoring.differences import find_differences, section
-from scoring.evaluations import Trial
-from scoring.files import is_there, storing
 from scoring.flags import Flag
-from scoring.logs import of_framework, read_trial
-from scoring.places import FRAMEWORKS, elsewhere, is_trial
-from scoring.results import build
+from scoring.reading.benchmark import VERSIONS
+from scoring.reading.evaluations import Trial
+from scoring.reading.files import is_there, storing
+from scoring.reading.logs import of_framework, read_trial
+from scoring.reading.places import FRAMEWORKS, elsewhere, is_trial
+from scoring.report.compare_text import Sides, text, verdict
+from scoring.report.differences import find_differences, section
+from scoring.rules.results import build
+from scoring.rules.scored import Options, prepare
 from scoring.score_submissions import check_bootstrap, make_folder
-from scoring.scored import Options, prepare
 
 FLAGS = (
     Flag("output_dir", "scoring_results", "folder for comparison.html"),
@@ -68,7 +68,7 @@ def main(argv: Sequence[str]) -> int:
     columns = shutil.get_terminal_size((WIDE, 0)).columns
     show(text(results, scored, differences, names, columns))
     if values.report:
-        from scoring.report import Opening, write_report
+        from scoring.report.page import Opening, write_report
 
         page = make_folder(values.output_dir) / "comparison.html"
         title = f"AlgoPerf: {names[0]} and {names[1]}"

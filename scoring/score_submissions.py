@@ -15,16 +15,17 @@ from algorithmic_efficiency.backends.tuning_cpu import keep_freed_memory
 from algorithmic_efficiency.errors import StorageError, UsageError
 from algorithmic_efficiency.paths import path_of
 from algorithmic_efficiency.text import show
-from scoring import flags, outputs
-from scoring.benchmark import VERSIONS
-from scoring.evaluations import Trial
-from scoring.files import storing
+from scoring import flags
 from scoring.flags import Flag
-from scoring.logs import EACH, has_failed, of_framework, read_tree
-from scoring.places import FRAMEWORKS
-from scoring.results import Results, build
-from scoring.saved import load_trials, save_trials
-from scoring.scored import Options, Scored, prepare
+from scoring.reading.benchmark import VERSIONS
+from scoring.reading.evaluations import Trial
+from scoring.reading.files import storing
+from scoring.reading.logs import EACH, has_failed, of_framework, read_tree
+from scoring.reading.places import FRAMEWORKS
+from scoring.reading.saved import load_trials, save_trials
+from scoring.report import outputs
+from scoring.rules.results import Results, build
+from scoring.rules.scored import Options, Scored, prepare
 
 FLAGS = (
     Flag("submission_directory", "", "folder of submissions, <submission>/<study>/..."),
@@ -112,8 +113,8 @@ def make_folder(name: str) -> Path:
 
 def write_pages(results: Results, scored: Scored, folder: Path) -> None:
     """Write the pictures and the report; only this loads matplotlib and plotly."""
-    from scoring.pictures import write_pictures
-    from scoring.report import write_report
+    from scoring.report.page import write_report
+    from scoring.report.pictures import write_pictures
 
     with storing(folder):
         write_pictures(results, folder)

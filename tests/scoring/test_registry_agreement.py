@@ -2,7 +2,7 @@
 
 import pytest
 
-from scoring.benchmark import load
+from scoring.reading.benchmark import load
 
 registry = pytest.importorskip("algorithmic_efficiency.registry")
 

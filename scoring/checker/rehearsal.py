@@ -1,6 +1,6 @@
 """Three steps of a submission on one workload, watched; the dry run's own process.
 
-    python -m scoring.rehearsal '{"submission": ..., "framework": ..., ...}'
+    python -m scoring.checker.rehearsal '{"submission": ..., "framework": ..., ...}'
 
 Writes `rehearsal.json` (findings, and why it could not end if it could not) and
 `end.npz` (all parameters and running statistics) into the folder `out` of the request.
@@ -30,15 +30,15 @@ from algorithmic_efficiency.runner.clock import Clock
 from algorithmic_efficiency.runner.trainer import Trainer
 from algorithmic_efficiency.runner.trial import Progress, Rules, run_trial
 from algorithmic_efficiency.workload import Workload
-from scoring.surroundings import (
+from scoring.checker.surroundings import (
     forwards,
     harness_code,
     hooks,
     own_values,
     settings,
 )
-from scoring.syntax import Finding
-from scoring.watch import Watch
+from scoring.checker.syntax import Finding
+from scoring.checker.watch import Watch
 
 STEPS = 3
 

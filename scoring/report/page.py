@@ -20,12 +20,12 @@ import numpy as np
 
 from algorithmic_efficiency.errors import UsageError
 from algorithmic_efficiency.text import html_text
-from scoring import report_tables as tables
-from scoring.colours import dash, style_sheet, variable
-from scoring.evaluations import Floats
-from scoring.outputs import count, jsonable
-from scoring.reasons import closest
-from scoring.scored import Scored
+from scoring.reading.evaluations import Floats
+from scoring.report import tables
+from scoring.report.colours import dash, style_sheet, variable
+from scoring.report.outputs import count, jsonable
+from scoring.rules.reasons import closest
+from scoring.rules.scored import Scored
 
 Results = dict[str, Any]
 
@@ -33,7 +33,7 @@ CURVE_POINTS = 120  # per trial; enough for a chart 1,000 pixels wide
 NAMED = 3  # submissions in the title
 OPEN_PAIRS = 15  # more are folded away at first
 HERE = Path(__file__).parent
-SCRIPTS = ("report_charts.js", "report.js", "report_page.js")
+SCRIPTS = ("charts.js", "figures.js", "page.js")
 
 
 @dataclass(frozen=True)
@@ -52,12 +52,12 @@ def write_report(
     opening = opening or Opening()
     names = [row["submission"] for row in results["scores"]]
     notes = count(len(results["warnings"]), "note")
-    page = Template((HERE / "report.html").read_text(encoding="utf-8")).substitute(
+    page = Template((HERE / "page.html").read_text(encoding="utf-8")).substitute(
         title=html_text(opening.title or _title(names)),
         subtitle=html_text(_subtitle(settings)),
         notes=f"<a href='#warnings'>{notes} on the data</a>",
         above=opening.above,
-        style=(HERE / "report.css").read_text(encoding="utf-8") + style_sheet(),
+        style=(HERE / "page.css").read_text(encoding="utf-8") + style_sheet(),
         script="".join((HERE / name).read_text(encoding="utf-8") for name in SCRIPTS),
         reference=html_text(settings["reference"]),
         unit=html_text(settings["unit"]),

@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from scoring.evaluations import Trial
-from scoring.logs import read_tree
-from scoring.results import build
-from scoring.scored import Options, prepare
+from scoring.reading.evaluations import Trial
+from scoring.reading.logs import read_tree
+from scoring.rules.results import build
+from scoring.rules.scored import Options, prepare
 
 
 class Frames(NamedTuple):
@@ -48,7 +48,7 @@ def load(
       submission_directory: as the flag of `score_submissions` of this name.
       exclude_submissions: names to leave out.
       framework: 'jax', 'pytorch' or 'each', where a submission has runs in both.
-      options: fields of `scoring.scored.Options`, which are the flags' names, for
+      options: fields of `scoring.rules.scored.Options`, which are the flags' names, for
         example `rules="published"`, `time="steps"`, `workloads=("ogbg",)`.
 
     Raises:

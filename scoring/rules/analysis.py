@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from scoring.benchmark import Workload
-from scoring.rules import Floats, Rules, ranks, scores
-from scoring.table import Cells, Table, median, tabulate
+from scoring.reading.benchmark import Workload
+from scoring.rules.scores import Floats, Rules, ranks, scores
+from scoring.rules.table import Cells, Table, median, tabulate
 
 LADDER = (0.90, 0.95, 0.99, 1.0)
 TUNING_DRAWS = 200  # the mean is good to about 0.005

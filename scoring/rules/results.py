@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 
 from algorithmic_efficiency.errors import UsageError
-from scoring import analysis, rows
-from scoring.rules import Floats, log_times, ranks, scores
-from scoring.scored import Options, Scored
-from scoring.table import Table
-from scoring.uncertainty import compare_all, groups
+from scoring.rules import analysis, rows
+from scoring.rules.scored import Options, Scored
+from scoring.rules.scores import Floats, log_times, ranks, scores
+from scoring.rules.table import Table
+from scoring.rules.uncertainty import compare_all, groups
 
 Results = dict[str, Any]
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from algorithmic_efficiency.text import html_text
-from scoring.evaluations import Trial
-from scoring.outputs import jsonable
+from scoring.reading.evaluations import Trial
+from scoring.report.outputs import jsonable
 
 Results = dict[str, Any]
 

@@ -7,14 +7,14 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from algorithmic_efficiency import registry
-from scoring.benchmark import VERSIONS, load
-from scoring.syntax import (
+from scoring.checker.syntax import (
     BATCH_SIZE,
     Finding,
     Parents,
     function_around,
     serves_batch_sizes,
 )
+from scoring.reading.benchmark import VERSIONS, load
 
 # What identifies a workload when it is compared: sizes, targets, types.
 ATTRIBUTES = {

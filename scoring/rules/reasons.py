@@ -15,9 +15,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from scoring.benchmark import Workload
-from scoring.evaluations import NO_FILE, Floats, Trial
-from scoring.table import hit_index
+from scoring.reading.benchmark import Workload
+from scoring.reading.evaluations import NO_FILE, Floats, Trial
+from scoring.rules.table import hit_index
 
 LOST_SHARE = 0.5  # diverged: less than half of the best progress is left at the end
 TAIL = 2.0 / 3.0  # the last third of a run tells whether it still comes closer

@@ -16,8 +16,8 @@ from matplotlib.font_manager import fontManager
 from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator
 
 from algorithmic_efficiency.text import printable
-from scoring.colours import colour, dash
-from scoring.rules import Floats
+from scoring.report.colours import colour, dash
+from scoring.rules.scores import Floats
 
 Results = dict[str, Any]
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from algorithmic_efficiency.errors import UsageError
-from scoring import checks
-from scoring.benchmark import Benchmark, Workload, load, nearest
-from scoring.evaluations import Floats, Trial
-from scoring.rules import Rules, make_rules
-from scoring.table import (
+from scoring.reading.benchmark import Benchmark, Workload, load, nearest
+from scoring.reading.evaluations import Floats, Trial
+from scoring.rules import checks
+from scoring.rules.scores import Rules, make_rules
+from scoring.rules.table import (
     Cells,
     Table,
     cells_of,
@@ -20,7 +20,7 @@ from scoring.table import (
     longest_runs,
     tabulate,
 )
-from scoring.uncertainty import Bootstrap, bootstrap
+from scoring.rules.uncertainty import Bootstrap, bootstrap
 
 
 @dataclass(frozen=True)

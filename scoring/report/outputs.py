@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from algorithmic_efficiency.text import csv_cell, markdown_cell, printable
-from scoring.files import storing
+from scoring.reading.files import storing
 
 Results = dict[str, Any]
 

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from algorithmic_efficiency.text import html_text, printable
-from scoring.colours import variable
-from scoring.outputs import plain, spread
+from scoring.report.colours import variable
+from scoring.report.outputs import plain, spread
 
 Results = dict[str, Any]
 

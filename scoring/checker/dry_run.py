@@ -24,8 +24,8 @@ from algorithmic_efficiency import registry
 from algorithmic_efficiency.data import Folders
 from algorithmic_efficiency.runner import tuning
 from algorithmic_efficiency.text import show
-from scoring.records import shorten
-from scoring.syntax import Finding
+from scoring.checker.syntax import Finding
+from scoring.reading.records import shorten
 
 SEED = 1
 LIMIT_SECONDS = 600.0  # of one rehearsal; it takes seconds where nothing else runs
@@ -114,7 +114,7 @@ def _once(plan: DryRun, workload: str, out: Path) -> dict[str, Any]:
         "seed": SEED,
         "out": str(out),
     }
-    command = [sys.executable, "-m", "scoring.rehearsal", json.dumps(request)]
+    command = [sys.executable, "-m", "scoring.checker.rehearsal", json.dumps(request)]
     said = out / "said.txt"
     with said.open("w") as file:
         process = subprocess.Popen(

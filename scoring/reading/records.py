@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from scoring.files import read_bytes
+from scoring.reading.files import read_bytes
 
 Record = dict[str, Any]
 

@@ -19,8 +19,16 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from scoring.rules import Floats, Rules, counted_times, log_times, ranks, ratios, scores
-from scoring.table import Table, median
+from scoring.rules.scores import (
+    Floats,
+    Rules,
+    counted_times,
+    log_times,
+    ranks,
+    ratios,
+    scores,
+)
+from scoring.rules.table import Table, median
 
 LEVEL = 0.95
 Z = 1.959963984540054  # the normal quantile of 97.5 %

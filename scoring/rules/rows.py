@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from scoring.evaluations import Floats, Trial
-from scoring.reasons import cell_reason, trial_reason
-from scoring.rules import counted_times, credits, ratios
-from scoring.scored import Scored
-from scoring.table import hit_index, tabulate
-from scoring.uncertainty import interval, profile_band, wilson
+from scoring.reading.evaluations import Floats, Trial
+from scoring.rules.reasons import cell_reason, trial_reason
+from scoring.rules.scored import Scored
+from scoring.rules.scores import counted_times, credits, ratios
+from scoring.rules.table import hit_index, tabulate
+from scoring.rules.uncertainty import interval, profile_band, wilson
 
 Row = dict[str, Any]
 

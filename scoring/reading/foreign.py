@@ -14,8 +14,8 @@ import warnings
 
 import pandas as pd
 
-from scoring.evaluations import Sheet, Trial
-from scoring.records import shorten
+from scoring.reading.evaluations import Sheet, Trial
+from scoring.reading.records import shorten
 
 SEPARATORS = (",", ";", "\t", "|")
 SPACES = r"\s+"

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from scoring.evaluations import Floats, Trial
-from scoring.outputs import count, plain
-from scoring.reasons import closest, progress
-from scoring.scored import Scored
-from scoring.uncertainty import interval
+from scoring.reading.evaluations import Floats, Trial
+from scoring.report.outputs import count, plain
+from scoring.rules.reasons import closest, progress
+from scoring.rules.scored import Scored
+from scoring.rules.uncertainty import interval
 
 Results = dict[str, Any]
 

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from algorithmic_efficiency.errors import UsageError
-from scoring.benchmark import Benchmark, Workload, from_run, nearest
-from scoring.evaluations import Trial
-from scoring.records import shorten
-from scoring.table import Cells, hit_index
+from scoring.reading.benchmark import Benchmark, Workload, from_run, nearest
+from scoring.reading.evaluations import Trial
+from scoring.reading.records import shorten
+from scoring.rules.table import Cells, hit_index
 
 HOST_KEYS = {"host", "hostname", "node"}  # two equal machines differ in their name
 SMALL_KEYS = {"source", "system", "memory_bytes"}  # commit, kernel, a few megabytes

@@ -15,12 +15,17 @@ from typing import Any
 
 from algorithmic_efficiency.errors import UsageError
 from algorithmic_efficiency.text import printable
-from scoring.benchmark import from_run, metrics
-from scoring.evaluations import Trial, read_evaluations
-from scoring.files import is_folder, is_there
-from scoring.order import check_clock
-from scoring.places import STUDY_FOLDER, TRIAL_FOLDER, WORKLOAD_FOLDER, elsewhere
-from scoring.records import checked_run, read_record
+from scoring.reading.benchmark import from_run, metrics
+from scoring.reading.evaluations import Trial, read_evaluations
+from scoring.reading.files import is_folder, is_there
+from scoring.reading.order import check_clock
+from scoring.reading.places import (
+    STUDY_FOLDER,
+    TRIAL_FOLDER,
+    WORKLOAD_FOLDER,
+    elsewhere,
+)
+from scoring.reading.records import checked_run, read_record
 
 TIMESTAMP = re.compile(r"-\d{4}(-\d{2}){5}$")  # the public runner's suffix of restarts
 EACH = "each"  # framework by framework, as entries of their own

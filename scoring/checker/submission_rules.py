@@ -10,8 +10,19 @@ import ast
 from collections.abc import Collection, Iterator, Mapping
 
 from algorithmic_efficiency.submission import KEYWORDS, POSITIONAL, REQUIRED
-from scoring.fingerprints import find_attributes, find_names, find_sizes, is_workload
-from scoring.syntax import Finding, aliases_of, dotted, parents_of, top_level_names
+from scoring.checker.fingerprints import (
+    find_attributes,
+    find_names,
+    find_sizes,
+    is_workload,
+)
+from scoring.checker.syntax import (
+    Finding,
+    aliases_of,
+    dotted,
+    parents_of,
+    top_level_names,
+)
 
 OPTIONAL_ARGUMENTS = {"train_state"}
 EVALUATION = {"eval_model", "_build_input_queue", "_eval_model_on_split", "_eval_iters"}

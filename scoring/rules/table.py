@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from scoring.benchmark import Workload
-from scoring.evaluations import Floats, Trial
+from scoring.reading.benchmark import Workload
+from scoring.reading.evaluations import Floats, Trial
 
 Cells = dict[tuple[str, str], dict[str, list[Trial]]]
 

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from algorithmic_efficiency.errors import UsageError
-from scoring.files import read_bytes
-from scoring.numerals import checked_float, float_or_nan, pandas_float
-from scoring.records import shorten
+from scoring.reading.files import read_bytes
+from scoring.reading.numerals import checked_float, float_or_nan, pandas_float
+from scoring.reading.records import shorten
 
 Floats = NDArray[np.float64]
 
@@ -149,7 +149,9 @@ def _sheet(text: str, trial: Trial, published: bool) -> Sheet | None:
     sheet, why = None, "without any evaluation"
     if text.strip() and not (known and plain):
         try:
-            from scoring import foreign  # its pandas takes longer than all the rest
+            from scoring.reading import (
+                foreign,
+            )  # its pandas takes longer than all the rest
 
             sheet = foreign.read_sheet(text, trial)
         except ImportError as error:

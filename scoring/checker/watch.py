@@ -19,8 +19,8 @@ from typing import Any
 import psutil
 
 from algorithmic_efficiency.registry import ROOT
-from scoring.surroundings import GRACE_SECONDS
-from scoring.syntax import Finding
+from scoring.checker.surroundings import GRACE_SECONDS
+from scoring.checker.syntax import Finding
 
 # Audit event -> (rule, certain, what it does).
 EVENTS = {
