@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-import scoring
 from scoring import reading
 from scoring.reading.logs import read_trial
 
