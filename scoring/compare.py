@@ -12,11 +12,11 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+from algorithmic_efficiency.definition import EDITIONS
 from algorithmic_efficiency.errors import UsageError
 from algorithmic_efficiency.text import printable, show
 from scoring import flags
 from scoring.flags import Flag
-from scoring.reading.benchmark import VERSIONS
 from scoring.reading.evaluations import Trial
 from scoring.reading.files import is_there, storing
 from scoring.reading.logs import of_framework, read_trial
@@ -29,7 +29,12 @@ from scoring.score_submissions import check_bootstrap, make_folder
 
 FLAGS = (
     Flag("output_dir", "scoring_results", "folder for comparison.html"),
-    Flag("benchmark_version", "0.6", "targets and budgets", VERSIONS),
+    Flag(
+        "benchmark_version",
+        "",
+        "targets and budgets; by default what the run records say, or 0.6",
+        EDITIONS,
+    ),
     Flag("time", "submission_time", "the clock", ("submission_time", "steps")),
     Flag("framework", "", "which runs count where a folder has both", FRAMEWORKS),
     Flag("report", True, "write comparison.html too"),

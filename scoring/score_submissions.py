@@ -12,12 +12,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from algorithmic_efficiency.backends.tuning_cpu import keep_freed_memory
+from algorithmic_efficiency.definition import EDITIONS
 from algorithmic_efficiency.errors import StorageError, UsageError
 from algorithmic_efficiency.paths import path_of
 from algorithmic_efficiency.text import show
 from scoring import flags
 from scoring.flags import Flag
-from scoring.reading.benchmark import VERSIONS
 from scoring.reading.evaluations import Trial
 from scoring.reading.files import storing
 from scoring.reading.logs import EACH, has_failed, of_framework, read_tree
@@ -30,7 +30,8 @@ from scoring.rules.scored import Options, Scored, prepare
 FLAGS = (
     Flag("submission_directory", "", "folder of submissions, <submission>/<study>/..."),
     Flag("output_dir", "scoring_results", "folder for everything that is written"),
-    Flag("benchmark_version", "0.6", "workloads, targets, budgets", VERSIONS),
+    Flag("benchmark_version", "", "workloads, targets, budgets; by default what the "
+         "run records say, or 0.6", EDITIONS),
     Flag("rules", "exact", "exact, or number for number the public tool's",
          ("exact", "published")),
     Flag("time", "submission_time", "the clock to score by",

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from algorithmic_efficiency import registry
+from algorithmic_efficiency.definition import EDITIONS
 from scoring.checker.syntax import (
     BATCH_SIZE,
     Finding,
@@ -14,7 +15,7 @@ from scoring.checker.syntax import (
     function_around,
     serves_batch_sizes,
 )
-from scoring.reading.benchmark import VERSIONS, load
+from scoring.reading.benchmark import load
 
 # What identifies a workload when it is compared: sizes, targets, types.
 ATTRIBUTES = {
@@ -56,7 +57,7 @@ def telltale_numbers() -> dict[float, str]:
     for name, definition in registry.definitions().items():
         for field in NUMBERS:
             _note(found, getattr(definition, field), f"{field} of {name}")
-    for version in VERSIONS:
+    for version in EDITIONS:
         for name, workload in load(version).definitions.items():
             _note(found, workload.validation, f"the validation target of {name}")
             _note(found, workload.test, f"the test target of {name}")

@@ -15,7 +15,7 @@ from typing import Any
 
 from algorithmic_efficiency.errors import UsageError
 from algorithmic_efficiency.text import printable
-from scoring.reading.benchmark import from_run, metrics
+from scoring.reading.benchmark import from_run, metric_of
 from scoring.reading.evaluations import Trial, read_evaluations
 from scoring.reading.files import is_folder, is_there
 from scoring.reading.order import check_clock
@@ -136,7 +136,7 @@ def read_trial(
     if note := ENDS.get(_end(trial.run)):
         trial.notes.append(note)
     carried = from_run(trial.workload, trial.run)
-    metric = metrics().get(trial.workload, carried.metric if carried else "")
+    metric = metric_of(trial.workload) or (carried.metric if carried else "")
     read_evaluations(folder / "eval_measurements.csv", trial, metric, published, whole)
     if not published and trial.columns and not trial.unusable:
         check_clock(trial)

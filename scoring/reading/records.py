@@ -105,6 +105,7 @@ Kinds = dict[str, tuple[str, Callable[[Any], bool]]]
 RUN: Kinds = {
     "scale": _one_of("full", "mini"),
     "tuning_ruleset": _one_of("external", "self"),
+    "benchmark_version": _TEXT,
     "status": _TEXT,
     "stop_reason": _TEXT,
     "hyperparameters": _OBJECT,

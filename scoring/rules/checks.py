@@ -9,12 +9,14 @@ from typing import Any
 
 import numpy as np
 
+from algorithmic_efficiency.definition import DEFAULT_EDITION, EDITIONS
 from algorithmic_efficiency.errors import UsageError
 from scoring.reading.benchmark import Benchmark, Workload, from_run, nearest
 from scoring.reading.evaluations import Trial
 from scoring.reading.records import shorten
 from scoring.rules.table import Cells, hit_index
 
+EDITION = "benchmark_version"  # in a run's record
 HOST_KEYS = {"host", "hostname", "node"}  # two equal machines differ in their name
 SMALL_KEYS = {"source", "system", "memory_bytes"}  # commit, kernel, a few megabytes
 MANY = 3  # more workloads than this are counted rather than named
@@ -47,6 +49,46 @@ def refuse_mixtures(trials: Sequence[Trial]) -> list[str]:
             if difference:
                 notes.append(difference + "They are scored together.")
     return notes
+
+
+def edition_of(trials: Sequence[Trial], asked: str) -> str:
+    """Return the edition of the benchmark whose constants the runs had.
+
+    A run says it in its record. Runs that say nothing, those of other harnesses and of
+    earlier versions, are taken for what was asked, else for the default.
+
+    Raises UsageError for runs of more than one edition, or of none that we know.
+    """
+    silent = asked or DEFAULT_EDITION
+    first: dict[str, Trial] = {}
+    for trial in trials:
+        first.setdefault(trial.run.get(EDITION) or silent, trial)
+    for edition in first.keys() - set(EDITIONS):
+        raise UsageError(
+            f"{first[edition].path} was run with the constants of benchmark version "
+            f"{shorten(json.dumps(edition))}, but known are {', '.join(EDITIONS)}. "
+            "Leave it out, or score it where it was run."
+        )
+    if len(first) > 1:
+        said = [_edition_said(*item) for item in list(first.items())[:2]]
+        raise UsageError(
+            f"The runs differ in benchmark version: {' and '.join(said)}. One score "
+            "has the budgets of one version: score them apart."
+        )
+    edition, trial = next(iter(first.items()), (silent, None))
+    if asked and trial and edition != asked:
+        raise UsageError(
+            f"--benchmark_version={asked}, but {trial.path} was run with the constants "
+            f"of {edition}. Leave the flag out."
+        )
+    return edition
+
+
+def _edition_said(edition: str, trial: Trial) -> str:
+    """Return in words what a run says of its edition."""
+    if trial.run.get(EDITION):
+        return f"{trial.path} has {edition}"
+    return f"{trial.path} says none and is taken for {edition} (--benchmark_version)"
 
 
 def refuse_duplicates(trials: Sequence[Trial], published: bool) -> None:

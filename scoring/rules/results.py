@@ -83,6 +83,7 @@ def _settings(
     table = scored.table
     return {
         **asdict(replace(options, reference=reference)),
+        "benchmark_version": scored.edition,
         "ruleset": scored.ruleset,
         "workloads": [table.workloads[column] for column in scored.rules.base],
         "held_out": [table.workloads[v] for v, _ in scored.rules.variants],

@@ -25,9 +25,12 @@ from scoring.rules.uncertainty import Bootstrap, bootstrap
 
 @dataclass(frozen=True)
 class Options:
-    """The choices of a scoring run, as the flags of score_submissions name them."""
+    """The choices of a scoring run, as the flags of score_submissions name them.
 
-    benchmark_version: str = "0.6"
+    `benchmark_version` is an edition, or '' for what the run records say.
+    """
+
+    benchmark_version: str = ""
     rules: str = "exact"
     time: str = "submission_time"
     self_tuning_ruleset: bool | None = None
@@ -44,6 +47,7 @@ class Scored:
 
     trials: Sequence[Trial]
     cells: Cells
+    edition: str
     ruleset: str
     workloads: tuple[Workload, ...]
     budgets: dict[str, float]
@@ -62,7 +66,7 @@ def prepare(
     `mix` allows runs on different machines, for a comparison that shows differences.
     Raises UsageError for what must not be scored together.
     """
-    benchmark = load(options.benchmark_version)
+    benchmark = load(checks.edition_of(trials, options.benchmark_version))
     problems: list[str] = []
     checks.refuse_duplicates(trials, options.rules == "published")
     if not mix:
@@ -92,8 +96,10 @@ def prepare(
     table = tabulate(cells, everyone, rows, clock=options.time, published=published)
     fixed = fixed_points(cells, everyone, list(workloads))
     boot = bootstrap(table, rules, fixed, penalty, (options.resamples, options.seed))
-    scored = Scored(used, cells, ruleset, rows, budgets, table, rules, penalty, boot)
-    return scored, problems
+    edition = benchmark.version
+    return Scored(
+        used, cells, edition, ruleset, rows, budgets, table, rules, penalty, boot
+    ), problems
 
 
 def _expected(
