@@ -103,9 +103,15 @@ def scores(times: Floats, rules: Rules) -> Floats:
 
 
 def profile(ratio: Floats, taus: Floats) -> Floats:
-    """Return rho [..., submissions, taus]: the share of workloads with r <= tau."""
-    parts = [(ratio <= tau).sum(axis=-1) / ratio.shape[-1] for tau in taus]
-    return np.stack(parts, axis=-1)
+    """Return rho [..., submissions, taus]: the share of workloads with r <= tau.
+
+    `taus` ascend. One workload after the other, as the mask of all would be large.
+    """
+    first = np.searchsorted(taus, ratio)  # the first tau that is not below r
+    counts = np.zeros((*ratio.shape[:-1], len(taus)), np.int64)
+    for workload in range(ratio.shape[-1]):
+        counts += first[..., workload, None] <= np.arange(len(taus))
+    return np.asarray(counts / ratio.shape[-1])
 
 
 def ranks(score: Floats) -> Floats:
