@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from algorithmic_efficiency import registry
-from algorithmic_efficiency.definition import EDITIONS
+from algorithmic_efficiency.definition import DEFAULT_EDITION, EDITIONS
 from scoring.checker.syntax import (
     BATCH_SIZE,
     Finding,
@@ -54,10 +54,11 @@ LARGEST_PLAIN_SIZE = 16  # comparing a size with 1, 2, 3 channels, ... tells not
 def telltale_numbers() -> dict[float, str]:
     """Return number -> what it is, of sizes and targets that mean nothing else."""
     found: dict[float, str] = {}
-    for name, definition in registry.definitions().items():
-        for field in NUMBERS:
-            _note(found, getattr(definition, field), f"{field} of {name}")
-    for version in EDITIONS:
+    for version in (DEFAULT_EDITION, *EDITIONS):
+        for name, definition in registry.definitions().items():
+            constants = definition.in_edition(version)
+            for field in NUMBERS:
+                _note(found, getattr(constants, field), f"{field} of {name}")
         for name, workload in load(version).definitions.items():
             _note(found, workload.validation, f"the validation target of {name}")
             _note(found, workload.test, f"the test target of {name}")

@@ -75,11 +75,11 @@ def edition_of(trials: Sequence[Trial], asked: str) -> str:
             f"The runs differ in benchmark version: {' and '.join(said)}. One score "
             "has the budgets of one version: score them apart."
         )
-    edition, trial = next(iter(first.items()), (silent, None))
-    if asked and trial and edition != asked:
+    edition = next(iter(first), silent)
+    if asked and edition != asked:
         raise UsageError(
-            f"--benchmark_version={asked}, but {trial.path} was run with the constants "
-            f"of {edition}. Leave the flag out."
+            f"--benchmark_version={asked}, but {first[edition].path} was run with the "
+            f"constants of {edition}. Leave the flag out."
         )
     return edition
 

@@ -48,6 +48,7 @@ RECORD = {
     "study": 0,
     "trial": 1,
     "tuning_ruleset": "external",
+    "benchmark_version": "0.6",
     "hyperparameters": {"learning_rate": 0.1},
     "batch_size": 32,
     "status": "target_reached",
