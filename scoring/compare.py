@@ -17,10 +17,10 @@ from algorithmic_efficiency.errors import UsageError
 from algorithmic_efficiency.text import printable, show
 from scoring import flags
 from scoring.flags import Flag
-from scoring.reading.evaluations import Trial
 from scoring.reading.files import is_there, storing
 from scoring.reading.logs import of_framework, read_trial
 from scoring.reading.places import FRAMEWORKS, elsewhere, is_trial
+from scoring.reading.trials import Trial
 from scoring.report.compare_text import Sides, text, verdict
 from scoring.report.differences import find_differences, section
 from scoring.rules.results import build

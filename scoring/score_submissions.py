@@ -18,11 +18,11 @@ from algorithmic_efficiency.paths import path_of
 from algorithmic_efficiency.text import show
 from scoring import flags
 from scoring.flags import Flag
-from scoring.reading.evaluations import Trial
 from scoring.reading.files import storing
 from scoring.reading.logs import EACH, has_failed, of_framework, read_tree
 from scoring.reading.places import FRAMEWORKS
 from scoring.reading.saved import load_trials, save_trials
+from scoring.reading.trials import Trial
 from scoring.report import outputs
 from scoring.rules.results import Results, build
 from scoring.rules.scored import Options, Scored, prepare

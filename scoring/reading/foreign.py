@@ -14,8 +14,8 @@ import warnings
 
 import pandas as pd
 
-from scoring.reading.evaluations import Sheet, Trial
 from scoring.reading.records import shorten
+from scoring.reading.trials import Sheet, Trial
 
 SEPARATORS = (",", ";", "\t", "|")
 SPACES = r"\s+"

@@ -16,7 +16,7 @@ from typing import Any
 from algorithmic_efficiency.errors import UsageError
 from algorithmic_efficiency.text import printable
 from scoring.reading.benchmark import from_run, metric_of
-from scoring.reading.evaluations import Trial, read_evaluations
+from scoring.reading.evaluations import read_evaluations
 from scoring.reading.files import is_folder, is_there
 from scoring.reading.order import check_clock
 from scoring.reading.places import (
@@ -26,6 +26,7 @@ from scoring.reading.places import (
     elsewhere,
 )
 from scoring.reading.records import checked_run, read_record
+from scoring.reading.trials import Trial
 
 TIMESTAMP = re.compile(r"-\d{4}(-\d{2}){5}$")  # the public runner's suffix of restarts
 EACH = "each"  # framework by framework, as entries of their own

@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from scoring.reading.evaluations import Trial
+from scoring.reading.trials import Trial
 
 
 def check_clock(trial: Trial) -> None:

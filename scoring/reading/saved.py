@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from algorithmic_efficiency.errors import UsageError
-from scoring.reading.evaluations import TOTALS, Trial
 from scoring.reading.files import read_bytes, storing
 from scoring.reading.records import checked_run, parse, shorten
+from scoring.reading.trials import TOTALS, Trial
 
 MOST_BYTES = 2**30  # unpacked; 4,000 trials with their curves take 0.01 of it
 TEXT = ("submission", "study", "workload", "framework", "path", "unusable")

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from scoring.reading.evaluations import Floats, Trial
+from scoring.reading.trials import Floats, Trial
 from scoring.report.outputs import count, plain
 from scoring.rules.reasons import closest, progress
 from scoring.rules.scored import Scored

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from algorithmic_efficiency.text import html_text
-from scoring.reading.evaluations import Trial
+from scoring.reading.trials import Trial
 from scoring.report.outputs import jsonable
 
 Results = dict[str, Any]

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from scoring.reading.evaluations import Trial
 from scoring.reading.logs import read_tree
+from scoring.reading.trials import Trial
 from scoring.rules.results import build
 from scoring.rules.scored import Options, prepare
 

@@ -20,7 +20,7 @@ import numpy as np
 
 from algorithmic_efficiency.errors import UsageError
 from algorithmic_efficiency.text import html_text
-from scoring.reading.evaluations import Floats
+from scoring.reading.trials import Floats
 from scoring.report import tables
 from scoring.report.colours import dash, style_sheet, variable
 from scoring.report.outputs import count, jsonable

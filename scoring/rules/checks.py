@@ -12,8 +12,8 @@ import numpy as np
 from algorithmic_efficiency.definition import DEFAULT_EDITION, EDITIONS
 from algorithmic_efficiency.errors import UsageError
 from scoring.reading.benchmark import Benchmark, Workload, from_run, nearest
-from scoring.reading.evaluations import Trial
 from scoring.reading.records import shorten
+from scoring.reading.trials import Trial
 from scoring.rules.table import Cells, hit_index
 
 EDITION = "benchmark_version"  # in a run's record

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from scoring.reading.benchmark import Workload
-from scoring.reading.evaluations import NO_FILE, Floats, Trial
+from scoring.reading.trials import NO_FILE, Floats, Trial
 from scoring.rules.table import hit_index
 
 LOST_SHARE = 0.5  # diverged: less than half of the best progress is left at the end

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from scoring.reading.evaluations import Floats, Trial
+from scoring.reading.trials import Floats, Trial
 from scoring.rules.reasons import cell_reason, trial_reason
 from scoring.rules.scored import Scored
 from scoring.rules.scores import counted_times, credits, ratios

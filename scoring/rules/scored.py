@@ -9,7 +9,7 @@ import numpy as np
 
 from algorithmic_efficiency.errors import UsageError
 from scoring.reading.benchmark import Benchmark, Workload, load, nearest
-from scoring.reading.evaluations import Floats, Trial
+from scoring.reading.trials import Floats, Trial
 from scoring.rules import checks
 from scoring.rules.scores import Rules, make_rules
 from scoring.rules.table import (

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scoring.reading.benchmark import Workload
-from scoring.reading.evaluations import Floats, Trial
+from scoring.reading.trials import Floats, Trial
 
 Cells = dict[tuple[str, str], dict[str, list[Trial]]]
 

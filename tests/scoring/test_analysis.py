@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from scoring.reading.benchmark import Workload, load
-from scoring.reading.evaluations import Trial
 from scoring.reading.logs import read_tree
+from scoring.reading.trials import Trial
 from scoring.rules.analysis import leave_one_out, tuning_curve
 from scoring.rules.checks import trial_problems
 from scoring.rules.reasons import cell_reason, trial_reason

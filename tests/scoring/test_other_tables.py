@@ -14,7 +14,7 @@ import pytest
 
 from scoring import score_submissions
 from scoring.reading.benchmark import load
-from scoring.reading.evaluations import Trial
+from scoring.reading.trials import Trial
 from tests.scoring.trees import made_up, write_tree
 
 INF = float("inf")

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from algorithmic_efficiency.errors import UsageError
 from scoring.reading.benchmark import load
-from scoring.reading.evaluations import pandas_float
 from scoring.reading.logs import read_tree, read_trial
+from scoring.reading.numerals import pandas_float
 from scoring.rules.table import hit_index
 from tests.scoring.trees import made_up, write_tree
 

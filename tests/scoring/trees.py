@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from scoring.reading.evaluations import Trial
 from scoring.reading.saved import load_trials
+from scoring.reading.trials import Trial
 
 DATA = Path(__file__).parents[1] / "data" / "scoring"
 
