@@ -53,6 +53,10 @@ BASE = Definition(
     max_allowed_runtime_sec=44_405,
     step_hint=38_400,
     num_parameters=18_393_600,
+    editions={
+        "0.5": {"max_allowed_runtime_sec": 55_506, "step_hint": 48_000},
+        "2026": {"max_allowed_runtime_sec": 36_949, "eval_period_time_sec": 1_447},
+    },
 )
 
 # The same workload at laptop size: the same code on speech that the project made.
