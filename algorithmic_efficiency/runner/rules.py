@@ -10,6 +10,11 @@ from algorithmic_efficiency.runner.trial import Progress, Rules
 SELF_TUNING_FACTOR = 1.5  # more time for a submission that tunes itself (v0.6 rules)
 
 
+def definition_of(config: RunConfig) -> Definition:
+    """Returns the workload of a run."""
+    return registry.get(config.workload)
+
+
 def rules_of(config: RunConfig, definition: Definition) -> Rules:
     """Returns what ends a trial of this run and when it is evaluated."""
     factor = SELF_TUNING_FACTOR if config.ruleset == "self" else 1.0

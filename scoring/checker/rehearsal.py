@@ -28,7 +28,7 @@ from algorithmic_efficiency.errors import SubmissionError, UserError
 from algorithmic_efficiency.runner import tuning
 from algorithmic_efficiency.runner.clock import Clock
 from algorithmic_efficiency.runner.trainer import Trainer
-from algorithmic_efficiency.runner.trial import Progress, Rules, run_trial
+from algorithmic_efficiency.runner.trial import NoRecords, Progress, Rules, run_trial
 from algorithmic_efficiency.workload import Workload
 from scoring.checker.surroundings import (
     forwards,
@@ -108,7 +108,8 @@ class Rehearsal:
         rules = Rules(math.inf, math.inf, max_global_steps=STEPS)
         try:
             trainer.open_data(0)
-            run_trial(NoEvaluation(trainer), Clock(), rules, Progress())  # type: ignore[arg-type]  # it has the rest by __getattr__
+            trainee: Any = NoEvaluation(trainer)  # it has the rest by __getattr__
+            run_trial(trainee, NoRecords(), Clock(), rules, Progress())
         finally:
             trainer.close()
 
