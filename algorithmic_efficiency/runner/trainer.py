@@ -13,6 +13,7 @@ from algorithmic_efficiency.errors import (
     TrainingCompleteError,
     UserError,
 )
+from algorithmic_efficiency.public_workload import PublicWorkload
 from algorithmic_efficiency.runner import contract
 from algorithmic_efficiency.runner.failures import is_out_of_memory
 from algorithmic_efficiency.runner.trial import Progress, Result
@@ -24,15 +25,16 @@ from algorithmic_efficiency.workload import Workload
 class InputQueue:
     """The stream of batches on the devices that `data_selection` draws from."""
 
+    __slots__ = ("_next",)
+
     def __init__(self, batches: Any, workload: Workload) -> None:
-        self.batches = batches
-        self._place = workload.place
+        self._next = lambda: workload.place(next(batches))
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         return self
 
     def __next__(self) -> dict[str, Any]:
-        return self._place(next(self.batches))
+        return self._next()
 
 
 class Trainer:
@@ -47,6 +49,7 @@ class Trainer:
       at_once: a context in which a signal breaks off an evaluation.
 
     Attributes:
+      public: the workload as the submission sees it.
       state: params, model_state and optimizer_state.
       origin: where each object of the state was before the first step.
       seconds_in: seconds in functions of the submission, the wait for the device
@@ -63,6 +66,7 @@ class Trainer:
         at_once: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         self.workload = workload
+        self.public = PublicWorkload(workload)
         self.submission = submission
         self.backend = backend
         self.hyperparameters = hyperparameters
@@ -84,7 +88,11 @@ class Trainer:
         backend.wait()
         begin = time.perf_counter()
         optimizer_state = submission.init_optimizer_state(
-            workload, params, model_state, hyperparameters, self._rng("init_optimizer")
+            self.public,
+            params,
+            model_state,
+            hyperparameters,
+            self._rng("init_optimizer"),
         )
         self._wait()
         self.state = {
@@ -92,7 +100,7 @@ class Trainer:
             "model_state": model_state,
             "optimizer_state": backend.adopt(optimizer_state),
         }
-        self.origin = Origin(backend.kinds, self.state, workload=workload)
+        self.origin = Origin(backend.kinds, self.state, workload=self.public)
         self.seconds_in = {
             "init_optimizer_state": time.perf_counter() - begin,
             "data_selection": 0.0,
@@ -165,7 +173,7 @@ class Trainer:
         step = progress.step
         begin = time.perf_counter()
         batch = self.submission.data_selection(
-            self.workload,
+            self.public,
             self.queue,
             self.state["optimizer_state"],
             self.state["params"],
@@ -236,7 +244,7 @@ class Trainer:
     def arguments(self, progress: Progress) -> dict[str, Any]:
         """Returns the keywords that update_params and prepare_for_eval share."""
         return {
-            "workload": self.workload,
+            "workload": self.public,
             "current_param_container": self.state["params"],
             "current_params_types": self.workload.model_params_types,
             "model_state": self.state["model_state"],
