@@ -95,7 +95,7 @@ def one_pass(pair: Pair) -> str:
     close_gradients(ours["gradients"], theirs["gradients"], GRADIENTS)
     for name, value in theirs["statistics"].items():
         close(name, ours["statistics"][name], value, STATISTICS)
-    return "outputs, losses, gradients and running statistics are equal"
+    return "outputs, losses, gradients and statistics are equal"
 
 
 def evaluation(pair: Pair) -> str:
@@ -110,9 +110,11 @@ def evaluation(pair: Pair) -> str:
             outputs = backend(framework).predict(*given)
             found[framework] = outputs if how else visible(outputs)
         ours, theirs = found["jax"], found["pytorch"]
-        if jax.tree.structure(ours) != jax.tree.structure(theirs):
+        form: Any = jax.tree.structure(ours)
+        if form != jax.tree.structure(theirs):
             raise Unmet(f"{how!r} returns other arrays in JAX than in PyTorch")
-        for one, other in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=1):
+        leaves = map(jax.tree.leaves, (ours, theirs))
+        for one, other in zip(*leaves, strict=True):
             close(f"what {how or 'a forward pass'} returns", one, other, OUTPUTS)
     return f"{len(pair.definition.evaluations)} pass(es) give the same"
 

@@ -57,7 +57,7 @@ def data(pair: Pair) -> str:
         apart.close()
     if not _equal(one, other):
         raise Unmet("a batch is another one when a process reads it from the middle")
-    return "entries as declared; a batch is the same from another process"
+    return "entries as declared, the same from another process"
 
 
 def _equal(one: Any, other: Any) -> bool:
@@ -110,7 +110,7 @@ def metrics(pair: Pair) -> str:
     if not all(_equal(one, other) for one, other in zip(here, apart, strict=True)):
         raise Unmet("an evaluation reads other batches in a process of its own")
     names = sorted({name.partition("/")[2] for name in expected} - {"num_examples"})
-    return f"{', '.join(names)} are the same for any batch size, worker and framework"
+    return f"{', '.join(names)}: the same for any batch size, worker and framework"
 
 
 class _FewOfEach(Splits):
@@ -131,7 +131,7 @@ def few_of_each(made: Workload) -> Workload:
     Its model and parameters are those of `made`; where batches are planned, all
     examples count.
     """
-    counts = {}
+    counts: dict[str, Any] = {}
     for split, count in splits(made.definition).values():
         planned = made._splits.open(split).plan is not None
         counts[f"num_{split}_examples"] = count if planned else min(FEW, count)

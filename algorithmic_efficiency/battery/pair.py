@@ -29,7 +29,9 @@ Started = tuple[Workload, Any, Any]
 @functools.cache
 def backend(framework: str) -> Backend:
     """Returns the backend that all pairs share; PyTorch's does not compile."""
-    options = {"compile_models": False} if framework == "pytorch" else {}
+    options: dict[str, Any] = (
+        {"compile_models": False} if framework == "pytorch" else {}
+    )
     return base.make(framework, **options)
 
 
@@ -93,7 +95,8 @@ class Pair:
             queue = self.workloads[FRAMEWORKS[0]].train_queue(size, seed=3)
             self._batches[size] = next(queue)
             queue.close()
-        return jax.tree.map(np.array, dict(self._batches[size]))
+        copied: dict[str, Any] = jax.tree.map(np.array, dict(self._batches[size]))
+        return copied
 
 
 def is_statistic(name: str) -> bool:
@@ -170,7 +173,9 @@ def forward_backward(
     }
 
 
-def _pytorch(made: Workload, module: Any, batch: Any, smoothing: float) -> Any:
+def _pytorch(
+    made: Workload, module: Any, batch: Any, smoothing: float
+) -> dict[str, Any]:
     module.zero_grad()
     outputs, _ = made.model_fn(module, batch, None, TRAIN, None, True)
     loss = made.loss_fn(batch["targets"], outputs, batch["weights"], smoothing)

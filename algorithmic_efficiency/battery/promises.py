@@ -12,7 +12,7 @@ from algorithmic_efficiency.battery.pair import EVAL, FRAMEWORKS, TRAIN, Pair, b
 from algorithmic_efficiency.public_workload import PublicWorkload
 from algorithmic_efficiency.runner.clock import Clock
 from algorithmic_efficiency.runner.trainer import Trainer
-from algorithmic_efficiency.runner.trial import Progress, Rules, run_trial
+from algorithmic_efficiency.runner.trial import NoRecords, Progress, Rules, run_trial
 
 TEMPLATE = registry.ROOT / "submissions" / "template"
 STEPS = 2
@@ -32,7 +32,7 @@ def members(pair: Pair) -> str:
         fits = jax.tree.map(lambda x, zero: x.shape == zero.shape, tree, zeros)
         if not all(jax.tree.leaves(fits)):
             raise Unmet(f"param_shapes are not those of the parameters in {framework}")
-        types = jax.tree.structure(public.model_params_types)
+        types: Any = jax.tree.structure(public.model_params_types)
         if types != jax.tree.structure(tree):
             raise Unmet(f"model_params_types has another form in {framework}")
         _check_passes(public, parameters, state, made.place(pair.batch(8)))
@@ -70,7 +70,7 @@ def template_runs(pair: Pair, frameworks: tuple[str, ...] = FRAMEWORKS) -> str:
         try:
             trainer.open_data(0)
             rules = Rules(math.inf, math.inf, max_global_steps=STEPS, skip_evals=True)
-            run_trial(trainer, Clock(), rules, Progress())
+            run_trial(trainer, NoRecords(), Clock(), rules, Progress())
         finally:
             trainer.close()
         after = _copied(trainer)

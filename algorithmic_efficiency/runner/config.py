@@ -13,6 +13,7 @@ class RunConfig:
 
     Attributes:
       workload: registered name, with the scale decided.
+      workload_path: the folder of a workload that lies outside of the project.
       ruleset: 'external' or 'self'.
       points: hyperparameters of every trial, study after study; None tunes itself.
       first_trial, end_trial: the trials of this process, as range(first, end).
@@ -35,6 +36,7 @@ class RunConfig:
     folders: Folders
     seed: int
     flags: dict[str, Any]
+    workload_path: str | None = None
     max_global_steps: int | None = None
     overwrite: bool = False
     resume: bool = False

@@ -1,6 +1,7 @@
 """What follows for one trial from what a run was asked to do."""
 
 import math
+from pathlib import Path
 
 from algorithmic_efficiency import registry, seeds
 from algorithmic_efficiency.definition import Definition
@@ -12,6 +13,8 @@ SELF_TUNING_FACTOR = 1.5  # more time for a submission that tunes itself (v0.6 r
 
 def definition_of(config: RunConfig) -> Definition:
     """Returns the workload of a run."""
+    if config.workload_path:  # a new process does not know it yet
+        registry.add(Path(config.workload_path))
     return registry.get(config.workload)
 
 

@@ -4,9 +4,9 @@ A data module has `missing` and `open_split`; see docs/data.md.
 """
 
 import numpy as np
-from algorithmic_efficiency.definition import Definition
 
 from algorithmic_efficiency.data import Dataset, Folders
+from algorithmic_efficiency.definition import Definition
 
 PREPARE = "nothing: the rows are drawn when they are needed"
 SEEDS = {"train": 1, "eval_train": 1, "validation": 2, "test": 3}

@@ -5,7 +5,6 @@ definition.py` says what each field is; docs/workloads/your_own.md how to go on.
 """
 
 from algorithmic_efficiency.definition import Definition, Evaluate, Field
-
 from algorithmic_efficiency.initializers import Constant, LecunNormal
 
 BASE = Definition(
