@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 # Flags that RunConfig takes as they are, under the same name.
 _UNCHANGED = (
     "benchmark_version",
+    "workload_path",
     "max_global_steps",
     "overwrite",
     "retry_failed",
@@ -160,6 +161,9 @@ def _workload(values: Mapping[str, Any], folders: Any) -> str:
     from algorithmic_efficiency import registry  # noqa: PLC0415 - as above
 
     name, scale = values["workload"], values["scale"]
+    if values["workload_path"]:
+        there = registry.add(Path(values["workload_path"]), name)
+        name = name or there[0]
     if name is None:
         raise UsageError(
             f"--workload is missing, for example --workload={registry.example()}; "

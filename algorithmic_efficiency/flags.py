@@ -10,6 +10,7 @@ from absl import flags
 from algorithmic_efficiency import registry
 from algorithmic_efficiency.definition import DEFAULT_EDITION, EDITIONS
 from algorithmic_efficiency.errors import UsageError
+from algorithmic_efficiency.paths import path_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,12 +23,19 @@ class Flag:
     help: str
 
 
+WORKLOAD_PATH = Flag(
+    "workload_path",
+    "string",
+    None,
+    "Folder of a workload that lies anywhere; without --workload, the first in it.",
+)
 _DATA = "Data"
 # Group -> its flags, beside those of the data modules. Names are those of the public
 # AlgoPerf runner.
 _OWN: Mapping[str, Sequence[Flag]] = {
     "What to run": (
         Flag("workload", "string", None, "Name of the workload; --list shows them."),
+        WORKLOAD_PATH,
         Flag(
             "submission_path",
             "string",
@@ -171,9 +179,12 @@ def table() -> dict[str, Sequence[Flag]]:
 def parse(argv: Sequence[str]) -> dict[str, Any]:
     """Returns flag -> value, and 'help' -> True where help was asked for.
 
+    Workloads of --workload_path are registered, since their data may have flags too.
+
     Raises:
       UsageError: unknown flag, impossible value or stray argument.
     """
+    outside = _outside(argv)
     values = flags.FlagValues()
     for flag in (flag for group in table().values() for flag in group):
         _define(flag, values)
@@ -187,7 +198,26 @@ def parse(argv: Sequence[str]) -> dict[str, Any]:
         raise UsageError(
             f"Found {rest[1]!r}, which belongs to no flag; write --name=value."
         )
-    return {name: values[name].value for name in values}
+    return {name: values[name].value for name in values} | outside
+
+
+def _outside(argv: Sequence[str]) -> dict[str, str | None]:
+    """Registers the workloads of --workload_path; returns the flag, an absolute path.
+
+    Raises:
+      UsageError: there is no workload.
+    """
+    first, name = flags.FlagValues(), WORKLOAD_PATH.name
+    _define(WORKLOAD_PATH, first)
+    try:
+        first(list(argv), known_only=True)
+    except flags.Error as error:
+        raise UsageError(f"{error}. --help lists the flags.") from error
+    if first[name].value is None:
+        return {name: None}
+    folder = path_of(name, first[name].value).resolve()
+    registry.add(folder)
+    return {name: str(folder)}
 
 
 def check_numbers(values: Mapping[str, Any]) -> None:

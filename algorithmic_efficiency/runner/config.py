@@ -14,6 +14,7 @@ class RunConfig:
 
     Attributes:
       workload: registered name, with the scale decided.
+      workload_path: the folder of a workload that lies outside of the project.
       ruleset: 'external' or 'self'.
       points: hyperparameters of every trial, study after study; None tunes itself.
       first_trial, end_trial: the trials of this process, as range(first, end).
@@ -38,6 +39,7 @@ class RunConfig:
     seed: int
     flags: dict[str, Any]
     benchmark_version: str = DEFAULT_EDITION
+    workload_path: str | None = None
     max_global_steps: int | None = None
     overwrite: bool = False
     resume: bool = False

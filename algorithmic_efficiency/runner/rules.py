@@ -1,6 +1,7 @@
 """What follows for one trial from what a run was asked to do."""
 
 import math
+from pathlib import Path
 
 from algorithmic_efficiency import registry, seeds
 from algorithmic_efficiency.definition import Definition
@@ -13,6 +14,8 @@ SELF_TUNING_FACTORS = {"0.5": 3.0, "0.6": 1.5, "2026": 1.5}
 
 def definition_of(config: RunConfig) -> Definition:
     """Returns the workload of a run, with the constants of its edition."""
+    if config.workload_path:  # a new process does not know it yet
+        registry.add(Path(config.workload_path))
     return registry.get(config.workload).in_edition(config.benchmark_version)
 
 
