@@ -64,7 +64,7 @@ def describe() -> str:
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """Returns x [..., K] @ weight [M, K].T + bias [M], as `F.linear` does."""
-    if torch.compiler.is_compiling() or not _takes(x, weight, bias):
+    if torch.compiler.is_compiling() or _is_traced() or not _takes(x, weight, bias):
         return F.linear(x, weight, bias)
     return _Linear.apply(x, weight, bias)  # type: ignore[no-any-return]
 
@@ -118,7 +118,7 @@ def _multiplies(*tensors: Tensor) -> bool:
 
 def _takes(x: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
     """Says whether oneDNN makes this layer; what cannot be told is left to PyTorch."""
-    if x.numel() * len(weight) < route().least:
+    if x.numel() * weight.shape[0] < route().least:
         return False
     tensors = (x, weight) if bias is None else (x, weight, bias)
     return (
@@ -144,13 +144,17 @@ def _is_eager() -> bool:
     """Says whether operations are run as they are written, in float32."""
     return not (
         torch.compiler.is_compiling()
-        or torch._C._get_tracing_state() is not None
+        or _is_traced()
         or torch.is_autocast_enabled("cpu")
         or torch._C._are_functorch_transforms_active()
         or torch._C._len_torch_dispatch_stack()
         or forward_ad._current_level >= 0
         or not torch.backends.mkldnn.enabled
     )
+
+
+def _is_traced() -> bool:
+    return torch._C._get_tracing_state() is not None
 
 
 class _Linear(torch.autograd.Function):
