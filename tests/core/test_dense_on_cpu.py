@@ -227,6 +227,11 @@ def compiled(linear, x, w, b):
     return function(x)
 
 
+def traced(linear, x, w, b):
+    function = torch.jit.trace(lambda x: linear(x, w, b), x, check_trace=False)
+    return function(x)
+
+
 def within(context):
     def function(linear, *arguments):
         with context():
@@ -250,7 +255,7 @@ ELSEWHERE = {
     "functional gradient": gradient,
     "forward mode": tangent,
     "compiled": compiled,
-    "traced": lambda linear, x, w, b: torch.jit.trace(lambda x: linear(x, w, b), x)(x),
+    "traced": traced,
     "watched": within(lambda: FlopCounterMode(display=False)),
     "autocast": within(lambda: torch.autocast("cpu", dtype=torch.bfloat16)),
     "oneDNN switched off": within(without_onednn),
