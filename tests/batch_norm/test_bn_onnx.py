@@ -11,7 +11,8 @@ import torch
 import torch.nn.functional as F
 from bn_layers import golden
 
-from algorithmic_efficiency.nn.batch_norm import onnx_jax, onnx_pytorch
+from algorithmic_efficiency.nn.batch_norm.onnx import jax as onnx_jax
+from algorithmic_efficiency.nn.batch_norm.onnx import pytorch as onnx_pytorch
 
 CASES = ["op14_nc_m09", "op15_nchw_m09", "op14_nchw_m05", "op15_ncl_m05"]
 NAMES = ("y", "running_mean", "running_var", "saved_mean", "saved_inv_std")

@@ -1,7 +1,7 @@
 """Batch norm with ONNX's training semantics, in PyTorch: an operator and its gradient.
 
 Everywhere else in this project `momentum` is the weight of the new batch. Here alone,
-in `onnx_pytorch` and `onnx_jax`, it is ONNX's own, the weight of the OLD value:
+in `onnx.pytorch` and `onnx.jax`, it is ONNX's own, the weight of the OLD value:
 
     running = momentum * old + (1 - momentum) * batch
 
@@ -13,7 +13,7 @@ Runtime's BatchNormInternal and BatchNormalizationGrad, which add the saved stat
 import torch
 from torch import Tensor
 
-from algorithmic_efficiency.nn.batch_norm.onnx_checks import (
+from algorithmic_efficiency.nn.batch_norm.onnx import (
     check_saved,
     check_training_input,
 )

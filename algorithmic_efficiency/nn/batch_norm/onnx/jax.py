@@ -1,14 +1,14 @@
 """Batch norm with ONNX's training semantics, in JAX: an operator and its gradient.
 
 The formulas, their sources and the meaning of `momentum`, here ONNX's own, are those of
-`onnx_pytorch`; channels are on axis 1 in JAX as well, since that is ONNX's layout.
+`onnx.pytorch`; channels are on axis 1 in JAX as well, since that is ONNX's layout.
 """
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
-from algorithmic_efficiency.nn.batch_norm.onnx_checks import (
+from algorithmic_efficiency.nn.batch_norm.onnx import (
     check_saved,
     check_training_input,
 )
@@ -37,7 +37,7 @@ def batch_norm_training(  # noqa: PLR0917 - the operator's inputs and attributes
       momentum: the weight of the OLD value, as in ONNX.
       eps: added to the variance.
       saved: 'inv_std' or 'variance', static under jit: what the last output is; see
-        `onnx_pytorch.batch_norm_training`.
+        `onnx.pytorch.batch_norm_training`.
 
     Raises:
       ValueError: a shape does not fit, x holds no value, or `saved` is unknown.
