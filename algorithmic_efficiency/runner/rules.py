@@ -2,7 +2,7 @@
 
 import math
 
-from algorithmic_efficiency import seeds
+from algorithmic_efficiency import registry, seeds
 from algorithmic_efficiency.definition import Definition
 from algorithmic_efficiency.runner.config import RunConfig
 from algorithmic_efficiency.runner.trial import Progress, Rules
