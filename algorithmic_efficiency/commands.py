@@ -17,6 +17,10 @@ COMMANDS = {
     "score": ("scoring.score_submissions", "score submissions from their runs"),
     "compare": ("scoring.compare", "compare two runs or submissions"),
     "check": ("scoring.check_submission", "check a submission against the rules"),
+    "export": (
+        "algorithmic_efficiency.export.command",
+        "write a trained model as an ONNX file",
+    ),
     "data": ("dataset_setup.__main__", "prepare a data set, or look at its files"),
 }
 
@@ -34,7 +38,7 @@ def main() -> int:
     # The scripts read their name, which help and errors show, from here as well.
     sys.argv = [f"algoperf {word}", *sys.argv[2:]]
     module = importlib.import_module(COMMANDS[word][0])
-    if word in ("score", "compare", "check"):
+    if word in ("score", "compare", "check", "export"):
         from scoring import flags  # noqa: PLC0415 - only where it is needed
 
         flags.run(module.main)  # it ends the process
