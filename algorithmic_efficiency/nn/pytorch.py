@@ -51,8 +51,11 @@ class Conv(nn.Conv2d):
 def with_plain_gradient(weight: torch.Tensor) -> torch.Tensor:
     """Returns a parameter for an operation whose gradient may have any layout.
 
-    The parameter's own gradient is contiguous then, so that `grad.view(-1)` works.
+    The parameter's own gradient is contiguous then, so that `grad.view(-1)` works. One
+    that has no gradient, as in an export, is returned as it is.
     """
+    if not weight.requires_grad:
+        return weight
     result: torch.Tensor = _PlainGradient.apply(weight)  # type: ignore[no-untyped-call]
     return result
 

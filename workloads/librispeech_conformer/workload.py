@@ -40,10 +40,6 @@ BASE = Definition(
     test_target_value=0.052981,
     max_allowed_runtime_sec=58_015,
     step_hint=76_000,
-    editions={
-        "0.5": {"max_allowed_runtime_sec": 61_068, "step_hint": 80_000},
-        "2026": {"max_allowed_runtime_sec": 43_680, "eval_period_time_sec": 1_747},
-    },
     num_parameters=32_321_792,
     editions={
         "0.5": {"max_allowed_runtime_sec": 61_068, "step_hint": 80_000},

@@ -53,10 +53,6 @@ BASE = Definition(
     test_target_value=0.074143,
     max_allowed_runtime_sec=44_405,
     step_hint=38_400,
-    editions={
-        "0.5": {"max_allowed_runtime_sec": 55_506, "step_hint": 48_000},
-        "2026": {"max_allowed_runtime_sec": 36_949, "eval_period_time_sec": 1_447},
-    },
     num_parameters=18_393_600,
     editions={
         "0.5": {"max_allowed_runtime_sec": 55_506, "step_hint": 48_000},
