@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from algorithmic_efficiency.data import BadExample
 from algorithmic_efficiency.files import read_bytes
-from workloads._imagenet.headers import MOST_BYTES, fault
+from workloads._images.headers import MOST_BYTES, fault
 
 Image = NDArray[np.uint8]  # [height, width, 3], RGB
 
@@ -59,9 +59,7 @@ class Element:
             result = resize(central_crop(image, self._centre), self.image_size)
         else:
             crop = random_crop(image, self.area, self.aspect, rng)
-            result = resize(crop, self.image_size)
-            if rng.random() < 0.5:
-                result = _opencv().flip(result, 1)
+            result = flip(resize(crop, self.image_size), rng)
         return {"inputs": result, "targets": np.asarray(example.label, np.int32)}
 
     @property
@@ -184,6 +182,11 @@ def resize(image: Image, size: int) -> Image:
         image = cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA)
     result: Image = cv2.resize(image, (size, size), interpolation=cv2.INTER_LINEAR)
     return result
+
+
+def flip(image: Image, rng: np.random.Generator) -> Image:
+    """Returns the image, or its mirror image half of the time: left becomes right."""
+    return image if rng.random() >= 0.5 else _opencv().flip(image, 1)
 
 
 def _centre(image: Image, height: int, width: int) -> Image:
