@@ -9,6 +9,7 @@ import dataclasses
 import functools
 import importlib
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,6 +21,7 @@ from algorithmic_efficiency.files import read_bytes
 from workloads._images.headers import MOST_BYTES, fault
 
 Image = NDArray[np.uint8]  # [height, width, 3], RGB
+Augment = Callable[[Image, np.random.Generator], Image]
 
 _CROP_ATTEMPTS = 10
 
@@ -42,6 +44,7 @@ class Element:
       area: least and most share of the image that a training crop covers.
       aspect: least and most width / height of a training crop.
       num_classes: a class must be less; None if any may be.
+      augment: changes an image of training further, last.
     """
 
     image_size: int
@@ -49,6 +52,7 @@ class Element:
     area: tuple[float, float]
     aspect: tuple[float, float]
     num_classes: int | None = None
+    augment: Augment | None = None
 
     def __call__(
         self, example: Example, rng: np.random.Generator | None
@@ -60,6 +64,7 @@ class Element:
         else:
             crop = random_crop(image, self.area, self.aspect, rng)
             result = flip(resize(crop, self.image_size), rng)
+            result = self.augment(result, rng) if self.augment else result
         return {"inputs": result, "targets": np.asarray(example.label, np.int32)}
 
     @property
