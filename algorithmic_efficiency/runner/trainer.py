@@ -14,9 +14,7 @@ from algorithmic_efficiency.errors import (
     UserError,
 )
 from algorithmic_efficiency.runner import contract
-from algorithmic_efficiency.runner.clock import Clock
 from algorithmic_efficiency.runner.failures import is_out_of_memory
-from algorithmic_efficiency.runner.recorder import Recorder
 from algorithmic_efficiency.runner.trial import Progress, Result
 from algorithmic_efficiency.state import Origin
 from algorithmic_efficiency.submission import Submission
@@ -40,11 +38,17 @@ class InputQueue:
 class Trainer:
     """See `trial.Trainer`.
 
+    Args:
+      workload: what submissions see.
+      submission: that is run.
+      backend: of its framework.
+      hyperparameters: the namedtuple of the trial's point, or None.
+      seed: of the trial.
+      at_once: a context in which a signal breaks off an evaluation.
+
     Attributes:
       state: params, model_state and optimizer_state.
       origin: where each object of the state was before the first step.
-      recorder: writes the records, or is None.
-      at_once: a context in which a signal breaks off an evaluation.
       seconds_in: seconds in functions of the submission, the wait for the device
         included; `init_optimizer_state` is off the clock.
     """
@@ -56,6 +60,7 @@ class Trainer:
         backend: Backend,
         hyperparameters: Any,
         seed: int,
+        at_once: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         self.workload = workload
         self.submission = submission
@@ -64,9 +69,7 @@ class Trainer:
         self.seed = seed
         self._batches: Any = None
         self.queue: Any = None
-        self.recorder: Recorder | None = None
-        self.at_once: Callable[[], AbstractContextManager[None]] = nullcontext
-        self._begun: set[str] = set()
+        self._at_once = at_once
         backend.keep_settings()  # the submission has been imported
         backend.seed_globals(seeds.pair(seed, "globals"))
         params, model_state = self._initial()
@@ -142,6 +145,14 @@ class Trainer:
         """Names of training files that could not be read, and why."""
         return dict(self.workload.bad_examples)
 
+    def report(self) -> dict[str, Any]:
+        """Returns what run.json tells of the training, as it is now."""
+        return {
+            "batch_size": self.batch_size,
+            "bad_examples": self.bad_examples,
+            "seconds_in": self.seconds_in,
+        }
+
     def step(self, progress: Progress, train_state: Mapping[str, Any]) -> None:
         """Selects a batch and updates; returns when the device has finished."""
         try:
@@ -191,7 +202,7 @@ class Trainer:
 
     def evaluate(self, progress: Progress) -> Result:
         """Returns all metrics of all splits."""
-        with self.at_once():
+        with self._at_once():
             return self.workload.eval_model(
                 self.eval_batch_size,
                 self.state["params"],
@@ -218,24 +229,6 @@ class Trainer:
         splits = ["validation"] + ["test"] * (definition.test_target_value is not None)
         names = (f"{split}/{definition.target_metric_name}" for split in splits)
         return next((k for k in names if not math.isfinite(result[k])), None)
-
-    def record(self, progress: Progress, clock: Clock) -> None:
-        """Writes the last evaluation and a checkpoint."""
-        if self.recorder is not None:
-            self.recorder.record(progress, clock)
-
-    def announce(self, what: str, progress: Progress, clock: Clock) -> None:
-        """Says what begins, and whether it is compiled first."""
-        first = self.backend.compiles and what not in self._begun
-        self._begun.add(what)
-        if self.recorder is not None:
-            words = ["compiling"] * first + ["evaluating"] * (what == "evaluation")
-            self.recorder.announce(", ".join(words), progress, clock)
-
-    def show(self, progress: Progress, clock: Clock) -> None:
-        """Refreshes the progress line."""
-        if self.recorder is not None:
-            self.recorder.show(progress, clock)
 
     def _rng(self, *purpose: str | int) -> Any:
         return self.backend.make_rng(seeds.pair(self.seed, *purpose))

@@ -10,8 +10,9 @@ import pytest
 from algorithmic_efficiency import registry
 from algorithmic_efficiency.data import Folders
 from algorithmic_efficiency.errors import UsageError
-from scoring import check_submission, dry_run
-from scoring.syntax import Finding
+from scoring import check_submission
+from scoring.checker import dry_run
+from scoring.checker.syntax import Finding
 
 ROOT = registry.ROOT
 MINI = "imagenet_resnet_mini"
