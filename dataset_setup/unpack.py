@@ -15,7 +15,7 @@ from algorithmic_efficiency.errors import DataError, StorageError
 from algorithmic_efficiency.text import show
 from dataset_setup.archives import Archive, opened
 from dataset_setup.labels import Label, Labels, stem
-from workloads._imagenet.classes import WNID, classes_in, shown
+from workloads._images.classes import WNID, classes_in, shown
 
 _IMAGE = r"(?P<name>[A-Za-z0-9][A-Za-z0-9_.-]{0,99}\.(?i:jpe?g|png))"
 _CLASS_TAR = re.compile(rf"(?:[^/]+/|/)*(?P<wnid>{WNID.pattern})\.tar")
