@@ -45,7 +45,7 @@ class Stage(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, norm: Norm) -> jax.Array:
-        """Returns [B, H / stride, W / stride, C], C being the blocks' outer channels."""
+        """Returns [B, H / stride, W / stride, C], with the blocks' outer channels."""
         for i in range(self.blocks):
             x = self.block(self.width, 1 if i else self.stride, name=str(i))(x, norm)
         return x
