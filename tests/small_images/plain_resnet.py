@@ -1,4 +1,4 @@
-"""ResNet-18 for small images out of PyTorch's own layers, with nothing of this project."""
+"""ResNet-18 for small images out of PyTorch's own layers alone."""
 
 import torch
 import torch.nn.functional as F
