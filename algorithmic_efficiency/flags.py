@@ -7,6 +7,7 @@ from typing import Any
 
 from absl import flags
 
+from algorithmic_efficiency import registry
 from algorithmic_efficiency.errors import UsageError
 
 
@@ -20,9 +21,10 @@ class Flag:
     help: str
 
 
-# Group -> its flags. Names are those of the public AlgoPerf runner; `--help` and the
-# record of a run are made from this table.
-FLAGS: Mapping[str, Sequence[Flag]] = {
+_DATA = "Data"
+# Group -> its flags, beside those of the data modules. Names are those of the public
+# AlgoPerf runner.
+_OWN: Mapping[str, Sequence[Flag]] = {
     "What to run": (
         Flag("workload", "string", None, "Name of the workload; --list shows them."),
         Flag(
@@ -74,21 +76,8 @@ FLAGS: Mapping[str, Sequence[Flag]] = {
         Flag("hparam_end_index", "integer", None, "Trial to stop before."),
         Flag("rng_seed", "integer", None, "Seed of everything; default: a random one."),
     ),
-    "Data": (
+    _DATA: (
         Flag("data_dir", "string", "~/data", "Folder of the data sets."),
-        Flag(
-            "imagenet_v2_data_dir",
-            "string",
-            None,
-            "Folder of ImageNet-v2, where it is not in --data_dir.",
-        ),
-        Flag(
-            "librispeech_tokenizer_vocab_path",
-            "string",
-            "",
-            "SentencePiece model of the transcripts, where another one than that in "
-            "--data_dir is meant.",
-        ),
         Flag(
             "num_workers",
             "integer",
@@ -164,6 +153,13 @@ _LIMITS = {
 }
 
 
+def table() -> dict[str, Sequence[Flag]]:
+    """Returns all flags by group; `--help` and the record of a run are made from it."""
+    declared = registry.data_flags().items()
+    more = [Flag(name, "string", flag.default, flag.help) for name, flag in declared]
+    return {**_OWN, _DATA: (*_OWN[_DATA], *more)}
+
+
 def parse(argv: Sequence[str]) -> dict[str, Any]:
     """Returns flag -> value, and 'help' -> True where help was asked for.
 
@@ -171,7 +167,7 @@ def parse(argv: Sequence[str]) -> dict[str, Any]:
       UsageError: unknown flag, impossible value or stray argument.
     """
     values = flags.FlagValues()
-    for flag in (flag for group in FLAGS.values() for flag in group):
+    for flag in (flag for group in table().values() for flag in group):
         _define(flag, values)
     if any(word in ("-h", "--help", "-help", "--helpfull") for word in argv[1:]):
         return {"help": True}
@@ -213,9 +209,9 @@ def usage() -> str:
         "Train a workload with a training algorithm, on the clock, until a validation",
         "target is reached.",
         "",
-        "  python submission_runner.py --workload=imagenet_resnet",
+        f"  python submission_runner.py --workload={registry.example()}",
     ]
-    for group, rows in FLAGS.items():
+    for group, rows in table().items():
         lines += ["", f"{group}:"]
         for flag in rows:
             kind = "" if flag.kind == "bool" else f"={_placeholder(flag)}"

@@ -41,7 +41,8 @@ def main(argv: Sequence[str]) -> int:
         arguments = vars(parser.parse_args(argv))
         run = CHECKS[arguments.pop("data_set")]
         with readable():
-            return run(Folders(**arguments), decode=True)
+            folders = Folders(arguments.pop("data_dir")).replaced(**arguments)
+            return run(folders, decode=True)
     except UserError as error:
         show(str(error), sys.stderr)
         return 2

@@ -107,7 +107,8 @@ def _imagenet(arguments: argparse.Namespace) -> int:
     if arguments.train_tar or arguments.val_tar or arguments.test_tar:
         with _alone(arguments.data_dir):
             _unpack_images(arguments, arguments.data_dir / "imagenet")
-    folders = Folders(arguments.data_dir, arguments.imagenet_v2_data_dir)
+    elsewhere = arguments.imagenet_v2_data_dir
+    folders = Folders(arguments.data_dir).replaced(imagenet_v2_data_dir=elsewhere)
     return check.imagenet(folders, decode=False)
 
 

@@ -71,7 +71,7 @@ def rehearse(
     found: set[Finding] = set()
     left_out = {}
     for name in workloads:
-        folders = Folders(plan.data_dir, None)
+        folders = Folders(plan.data_dir)
         reason = registry.missing_data(registry.get(name), folders)
         if reason is None:
             show(f"Three steps of {name}, twice ...", sys.stderr)

@@ -79,7 +79,7 @@ class Rehearsal:
         self.backend = base.make(request["framework"], submission=self.path, **plain)
         definition = registry.get(request["workload"])
         self.original = copy.deepcopy(definition)
-        folders = Folders(Path(request["data_dir"]), None)
+        folders = Folders(Path(request["data_dir"]))
         self.workload = Workload(definition, self.backend, folders)
 
     def run(self) -> None:

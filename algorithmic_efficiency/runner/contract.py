@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from algorithmic_efficiency.definition import Field
 from algorithmic_efficiency.errors import SubmissionError
 from algorithmic_efficiency.runner.failures import last_own_frame
-from algorithmic_efficiency.spec import Field
 
 # How a line of a submission reads hyperparameters, whatever it calls them.
 _NAME = r"\b(h\w*p\w*)"

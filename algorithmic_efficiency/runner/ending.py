@@ -4,6 +4,7 @@ import sys
 import traceback
 from pathlib import Path
 
+from algorithmic_efficiency.definition import Definition
 from algorithmic_efficiency.errors import StorageError
 from algorithmic_efficiency.runner import curves, failures, metadata, records
 from algorithmic_efficiency.runner.clock import Clock
@@ -11,7 +12,6 @@ from algorithmic_efficiency.runner.config import RunConfig
 from algorithmic_efficiency.runner.rules import rules_of
 from algorithmic_efficiency.runner.run_record import submission_name
 from algorithmic_efficiency.runner.trial import Progress
-from algorithmic_efficiency.spec import Definition
 from algorithmic_efficiency.text import show
 
 

@@ -2,10 +2,10 @@
 
 import math
 
-from algorithmic_efficiency import registry, seeds
+from algorithmic_efficiency import seeds
+from algorithmic_efficiency.definition import Definition
 from algorithmic_efficiency.runner.config import RunConfig
 from algorithmic_efficiency.runner.trial import Progress, Rules
-from algorithmic_efficiency.spec import Definition
 
 SELF_TUNING_FACTOR = 1.5  # more time for a submission that tunes itself (v0.6 rules)
 
@@ -18,7 +18,7 @@ def rules_of(config: RunConfig, definition: Definition) -> Rules:
         eval_period_seconds=definition.eval_period_time_sec,
         max_global_steps=config.max_global_steps,
         skip_evals=config.skip_evals,
-        period_grows=registry.is_mini(definition.name),
+        period_grows=definition.scale == "mini",
     )
 
 

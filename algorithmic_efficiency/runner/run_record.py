@@ -4,15 +4,14 @@ import math
 from pathlib import Path
 from typing import Any
 
-from algorithmic_efficiency import registry
+from algorithmic_efficiency import metrics, registry
 from algorithmic_efficiency.backends.base import FRAMEWORKS, Backend
 from algorithmic_efficiency.backends.compilation_caches import IGNORED
-from algorithmic_efficiency.metrics import METRICS
+from algorithmic_efficiency.definition import Definition
 from algorithmic_efficiency.runner import metadata, records
 from algorithmic_efficiency.runner.clock import Clock
 from algorithmic_efficiency.runner.config import RunConfig
 from algorithmic_efficiency.runner.trial import Progress, Rules
-from algorithmic_efficiency.spec import Definition
 
 FINISHED = ("target_reached", "missed", "diverged")
 
@@ -91,14 +90,14 @@ def describe(config: RunConfig, definition: Definition, rules: Rules) -> dict[st
     return {
         "workload": definition.name,
         "framework": config.framework,
-        "scale": "mini" if registry.is_mini(definition.name) else "full",
+        "scale": definition.scale,
         "submission": submission_name(config),
         "budget_seconds": rules.budget_seconds,
         "targets": {
             "metric": metric,
             "validation": definition.validation_target_value,
             "test": definition.test_target_value,
-            "maximize": METRICS[metric].maximize,
+            "maximize": metrics.target(definition).maximize,
         },
         "seed": config.seed,
         "tuning_ruleset": config.ruleset,

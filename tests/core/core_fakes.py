@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from algorithmic_efficiency.data import Dataset
+from algorithmic_efficiency.definition import Definition, Evaluate, Field
 from algorithmic_efficiency.errors import TrainingCompleteError
 from algorithmic_efficiency.runner.clock import Clock
 from algorithmic_efficiency.runner.trial import Progress, Rules, run_trial
-from algorithmic_efficiency.spec import Definition, Field, LossType
 
 
 class Time:
@@ -116,8 +116,8 @@ def definition(**changes):
         output_layer="fc",
         fields={"inputs": Field((3,), "float32"), "targets": Field((), "int32")},
         data_arguments={},
-        loss_type=LossType.SOFTMAX_CROSS_ENTROPY,
-        metrics=("accuracy", "loss"),
+        loss="softmax_cross_entropy",
+        evaluations=(Evaluate(("accuracy", "loss")),),
         target_metric_name="accuracy",
         validation_target_value=0.5,
         test_target_value=0.5,

@@ -14,7 +14,7 @@ PUBLISHED = {  # of both workloads and all variants, where they say nothing else
     "num_eval_train_examples": 5_376,
     "num_validation_examples": 5_348,
     "num_test_examples": 2_472,
-    "default_batch_size": 256,
+    "reference_batch_size": 256,
     "eval_batch_size": 256,
     "eval_period_time_sec": 1_440,
 }
@@ -102,7 +102,7 @@ def test_published_constants(name):
 @each
 def test_a_mini_keeps_what_makes_its_variant(name):
     full, mini = registry.get(name), registry.get(f"{name}_mini")
-    same = ("package", "data", "output_layer", "loss_type", "metrics")
+    same = ("package", "data", "output_layer", "loss", "evaluations")
     for field in (*same, "target_metric_name"):
         assert getattr(mini, field) == getattr(full, field)
     base = registry.get(f"{base_of(name)}_mini").model

@@ -9,8 +9,8 @@ import numpy as np
 from algorithmic_efficiency import registry, submission
 from algorithmic_efficiency.backends import base
 from algorithmic_efficiency.data import Folders
+from algorithmic_efficiency.definition import Definition, Evaluate, Field
 from algorithmic_efficiency.initializers import Normal
-from algorithmic_efficiency.spec import Definition, Field, LossType
 from algorithmic_efficiency.workload import Workload
 
 STEPS = 10
@@ -26,8 +26,8 @@ def make_workload(framework, *, batch_norm=False, step_hint=STEPS):
         output_layer="fc",
         fields={"inputs": Field((4,), "float32"), "targets": Field((), "int32")},
         data_arguments={},
-        loss_type=LossType.SOFTMAX_CROSS_ENTROPY,
-        metrics=("accuracy", "loss"),
+        loss="softmax_cross_entropy",
+        evaluations=(Evaluate(("accuracy", "loss")),),
         target_metric_name="accuracy",
         validation_target_value=0.9,
         test_target_value=None,

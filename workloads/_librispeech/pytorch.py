@@ -1,14 +1,17 @@
 """The front of the speech models in PyTorch: features, SpecAugment, subsampling."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from algorithmic_efficiency.backends.pytorch_ops import TorchOps
 from algorithmic_efficiency.nn.batch_norm.pytorch import BatchNorm
 from algorithmic_efficiency.nn.pytorch import ACTIVATIONS, Dense, with_plain_gradient
 from workloads._librispeech import features as constants
+from workloads._librispeech.metrics import best_labels
 
 Inputs = tuple[Tensor, Tensor]  # audio [B, S] in units of 16 bits, paddings [B, S]
 
@@ -223,3 +226,8 @@ def batch_norm(features: int, momentum: float = 0.001) -> BatchNorm:
         channel_axis=-1,
         zero_centered_scale=True,
     )
+
+
+def evaluate(model: nn.Module, batch: Mapping[str, Any]) -> Any:
+    """Returns what the metrics need of the outputs; see `metrics.best_labels`."""
+    return best_labels(TorchOps(), batch, model(batch))

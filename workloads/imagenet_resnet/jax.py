@@ -1,5 +1,8 @@
 """ResNet-50 v1.5 in JAX (He et al. 2016; the stride is on the 3x3 convolution)."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import jax
 from flax import linen as nn
 
@@ -22,17 +25,16 @@ class Model(nn.Module):
     @nn.compact
     def __call__(
         self,
-        inputs: jax.Array,
+        batch: Mapping[str, Any],
         *,
-        weights: jax.Array | None = None,
         train: bool = True,
         use_running_average: bool = False,
     ) -> jax.Array:
         """Returns logits; examples of weight 0 do not enter the batch statistics."""
         del train  # there is no dropout
-        norm = (weights, use_running_average)
+        norm = (batch.get("weights"), use_running_average)
         act = ACTIVATIONS[self.activation]
-        x = Conv(self.width, 7, 2, name="conv1")(inputs)
+        x = Conv(self.width, 7, 2, name="conv1")(batch["inputs"])
         x = max_pool(act(batch_norm("bn1", x, norm)))
         for i, blocks in enumerate(self.stage_sizes):
             stage = Stage(

@@ -1,5 +1,8 @@
 """ResNet-50 v1.5 in PyTorch (He et al. 2016; the stride is on the 3x3 convolution)."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -38,9 +41,10 @@ class Model(nn.Module):
             self.add_module(name, stage)
         self.fc = Dense(channels, num_classes)
 
-    def forward(self, inputs: Tensor, weights: Tensor | None = None) -> Tensor:
+    def forward(self, batch: Mapping[str, Any]) -> Tensor:
         """Returns logits; examples of weight 0 do not enter the batch statistics."""
-        x = self.act(self.bn1(self.conv1(inputs), weights))
+        weights = batch.get("weights")
+        x = self.act(self.bn1(self.conv1(batch["inputs"]), weights))
         x = F.max_pool2d(x, 3, stride=2, padding=1)
         for name in self.stages:
             for block in self.get_submodule(name):

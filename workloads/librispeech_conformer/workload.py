@@ -5,8 +5,8 @@ public benchmark's formula, `wer`; docs/decisions/006-speech.md. Those of the
 mini scale were measured here, by the command in docs/performance.md.
 """
 
+from algorithmic_efficiency.definition import Definition, mini_twins, variants
 from algorithmic_efficiency.initializers import Constant, XavierUniform
-from algorithmic_efficiency.spec import Definition, mini_twins, variants
 from workloads._librispeech import scale
 
 INITIAL = (

@@ -4,13 +4,13 @@ Targets and budgets are those of AlgoPerf v0.6. The targets are word error rates
 public benchmark's formula, `wer`; docs/decisions/006-speech.md.
 """
 
+from algorithmic_efficiency.definition import Definition, mini_twins, variants
 from algorithmic_efficiency.initializers import (
     Constant,
     Initializer,
     Uniform,
     XavierUniform,
 )
-from algorithmic_efficiency.spec import Definition, mini_twins, variants
 from workloads._librispeech import scale
 
 

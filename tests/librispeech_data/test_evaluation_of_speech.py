@@ -4,18 +4,23 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
-from core_fakes import definition
+from core.core_fakes import definition
 
-from algorithmic_efficiency import evaluation, transcripts
+from algorithmic_efficiency import evaluation
 from algorithmic_efficiency.backends.jax import JaxOps
 from algorithmic_efficiency.backends.pytorch import TorchOps
 from algorithmic_efficiency.data import Dataset
-from algorithmic_efficiency.losses import NumpyOps
-from algorithmic_efficiency.spec import LossType
+from algorithmic_efficiency.definition import Evaluate
+from algorithmic_efficiency.numpy_ops import NumpyOps
+from workloads._librispeech import transcripts
+from workloads._librispeech.metrics import best_labels
 
 T, L, V = 12, 4, 6
 SIZES = {"eval_train": 5, "validation": 11, "test": 7}
-METRICS = ("wer_true", "wer", "ctc_loss", "misfits")
+METRICS = tuple(
+    f"workloads._librispeech.metrics.{name}"
+    for name in ("wer_true", "wer", "ctc_loss", "misfits")
+)
 WORDS = np.array(["", "one", "two", "it's", "four", "five"])
 LIBRARIES = {
     "numpy": (NumpyOps(), np.asarray),
@@ -23,8 +28,8 @@ LIBRARIES = {
     "jax": (JaxOps(), jnp.asarray),
 }
 ROW = definition(
-    loss_type=LossType.CTC_LOSS,
-    metrics=METRICS,
+    loss="ctc",
+    evaluations=(Evaluate(METRICS, how="evaluate"),),
     target_metric_name="wer",
     num_eval_train_examples=SIZES["eval_train"],
     num_validation_examples=SIZES["validation"],
@@ -32,8 +37,11 @@ ROW = definition(
 )
 
 
-def detokenise(sequences):
-    return [" ".join(WORDS[row]) for row in sequences]
+class Words:
+    """A tokenizer whose pieces are words."""
+
+    def decode(self, sequences):
+        return [" ".join(WORDS[row]) for row in sequences]
 
 
 def examples(split):
@@ -51,14 +59,14 @@ def examples(split):
 
 
 def open_split(split):
-    return Dataset(examples(split), lambda x, _: x, dict, detokenise)
+    return Dataset(examples(split), lambda x, _: x, dict, tokenizer=Words())
 
 
 def predictor(library="numpy"):
     """Returns a model that repeats its inputs, and is NaN where all is padding."""
     ops, tensor = LIBRARIES[library]
 
-    def predict(batch):
+    def predict(batch, how):
         inputs = tuple(tensor(x) for x in batch["inputs"])
         placed = {
             "targets": tuple(tensor(x) for x in batch["targets"]),
@@ -66,7 +74,7 @@ def predictor(library="numpy"):
         }
         nan = tensor(np.where(batch["weights"] == 0, np.nan, 0).astype(np.float32))
         outputs = (inputs[0] + nan[:, None, None], inputs[1])
-        summary = evaluation.ctc_summary(ops, placed, outputs)
+        summary = best_labels(ops, placed, outputs)
         return {name: np.asarray(value) for name, value in summary.items()}
 
     return predict
@@ -127,8 +135,8 @@ def test_metrics_do_not_depend_on_batch_size_or_library(library, batch_size):
 def test_what_leaves_the_device_has_no_axis_of_labels():
     predict = predictor("jax")
 
-    def spy(batch):
-        summary = predict(batch)
+    def spy(batch, how):
+        summary = predict(batch, how)
         assert all(value.size <= 4 * T for value in summary.values())
         return summary
 
