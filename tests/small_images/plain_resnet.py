@@ -29,7 +29,7 @@ class PlainBlock(nn.Module):
 
 
 class PlainResNet(nn.Module):
-    """Images [B, 3, 32, 32] to logits; the 4x4 average pool is written out."""
+    """Images [B, 3, H, W] to logits; a 4x4 average pool takes the last H and W."""
 
     def __init__(self, width, sizes):
         super().__init__()

@@ -2,10 +2,11 @@
 
 import dataclasses
 import hashlib
+import io
+import tarfile
 import zipfile
 
 import pytest
-from data_pipeline.tar_files import tar_of
 from librispeech_data.archive_server import running
 from small_files import CIFAR, MNIST, write_cifar, write_mnist
 
@@ -22,6 +23,17 @@ def published(archive, data, url=""):
     return dataclasses.replace(archive, size=len(data), sha256=sha256, folder=url)
 
 
+def packed(files):
+    """Returns the bytes of a compressed archive of files in `FOLDER`."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+        for name, data in files.items():
+            member = tarfile.TarInfo(f"{FOLDER}/{name}")
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+    return buffer.getvalue()
+
+
 @pytest.fixture
 def archives(tmp_path, monkeypatch):
     """Writes small archives into a folder; returns their bytes by name."""
@@ -29,8 +41,7 @@ def archives(tmp_path, monkeypatch):
     files = write_mnist(folder)
     inside = write_cifar(tmp_path / "files")
     texts = {"readme.html": b"", "batches.meta.txt": b"cat"}
-    members = {f"{FOLDER}/{name}": data for name, data in (inside | texts).items()}
-    tar = tar_of(members, "w:gz")
+    tar = packed(inside | texts)
     (folder / "cifar-10-binary.tar.gz").write_bytes(tar)
     rows = tuple(published(a, files[a.file_name]) for a in small_images.MNIST_ARCHIVES)
     monkeypatch.setattr(small_images, "MNIST_ARCHIVES", rows)
@@ -114,7 +125,7 @@ def test_the_doctor_lists_what_is_wrong(tmp_path, archives, capsys):
     assert run(tmp_path, "doctor", "cifar") == 1
     out = capsys.readouterr().out
     assert f"train: {folder}/data_batch_2.bin has 12,291 bytes" in out
-    assert f"image 0 of test in {folder} has the class 255, expected 0 to 9" in out
+    assert f"image 0 of test in {folder}: has the class 255, expected 0 to 9" in out
     assert run(tmp_path, "doctor", "mnist") == 1
     assert "There is no MNIST in" in capsys.readouterr().out
 

@@ -28,10 +28,9 @@ class Model(nn.Module):
         *,
         train: bool = True,
         use_running_average: bool = False,
-        dropout_rate: Any = None,
     ) -> jax.Array:
         """Returns logits; examples of weight 0 do not enter the batch statistics."""
-        del train, dropout_rate  # there is no dropout
+        del train  # there is no dropout
         norm = (batch.get("weights"), use_running_average)
         x = Conv(self.width, 3, name="conv1")(batch["inputs"])
         x = nn.relu(batch_norm("bn1", x, norm))

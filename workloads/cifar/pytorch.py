@@ -33,11 +33,8 @@ class Model(nn.Module):
             self.add_module(name, stage)
         self.fc = Dense(width * 2 ** (len(stage_sizes) - 1), num_classes)
 
-    def forward(
-        self, batch: Mapping[str, Any], dropout_rate: float | None = None
-    ) -> Tensor:
+    def forward(self, batch: Mapping[str, Any]) -> Tensor:
         """Returns logits; examples of weight 0 do not enter the batch statistics."""
-        del dropout_rate  # there is no dropout
         weights = batch.get("weights")
         x = F.relu(self.bn1(self.conv1(batch["inputs"]), weights), inplace=True)
         for name in self.stages:

@@ -11,7 +11,6 @@ from algorithmic_efficiency.definition import (
     Field,
     mini_twins,
 )
-
 from algorithmic_efficiency.initializers import Constant, LecunNormal, Normal
 
 INITIAL = (
@@ -57,16 +56,16 @@ MINI_CHANGES = {
     "model": {"stage_sizes": (1, 1, 1, 1), "width": 16},
     "data_arguments": {"source": "mini"},
     "num_train_examples": 4_000,
-    "num_eval_train_examples": 1_000,
+    "num_eval_train_examples": 500,
     "num_validation_examples": 1_000,
     "num_test_examples": 1_000,
     "eval_batch_size": 250,
     "max_allowed_runtime_sec": 240,
-    "eval_period_time_sec": 5,
+    "eval_period_time_sec": 10,
     "reference_batch_size": 64,
 }
 
 FULL = {"cifar": BASE}
 # Full-scale name -> (validation target, test target, step hint) of its mini twin.
-MINI_ROWS = {"cifar": (0.70, 0.70, 800)}
+MINI_ROWS = {"cifar": (0.70, 0.70, 600)}
 WORKLOADS = {**FULL, **mini_twins(FULL, MINI_CHANGES, MINI_ROWS)}

@@ -5,9 +5,9 @@ import zlib
 from pathlib import Path
 
 import numpy as np
-from algorithmic_efficiency.definition import Definition
 
 from algorithmic_efficiency.data import Dataset, Folders
+from algorithmic_efficiency.definition import Definition
 from algorithmic_efficiency.errors import DataError
 from algorithmic_efficiency.files import readable, regular
 from workloads._images.sets import ImageSet, Shape, dataset, part, stored_counts
@@ -62,10 +62,11 @@ def read_idx(path: Path, shape: tuple[int, ...]) -> np.ndarray:
             f"{magic.hex()}: it is no IDX file of {len(shape)} dimensions of bytes."
         )
     start = 4 + 4 * len(shape)
-    found = tuple(int(n) for n in np.frombuffer(data[4 : start - start % 4], ">u4"))
-    if len(found) == len(shape) and found[: len(shape)] != shape:
-        words = (" x ".join(f"{n:,}" for n in sizes) for sizes in (found, shape))
-        raise DataError("{} holds {} values, expected {}.".format(path, *words))
+    if len(data) >= start:
+        found = tuple(int(n) for n in np.frombuffer(data[4:start], ">u4"))
+        if found != shape:
+            words = (" x ".join(f"{n:,}" for n in sizes) for sizes in (found, shape))
+            raise DataError("{} holds {} values, expected {}.".format(path, *words))
     if len(data) != start + size:
         more = "more" if len(data) > start + size else f"{len(data):,}"
         raise DataError(

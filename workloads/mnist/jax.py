@@ -23,10 +23,9 @@ class Model(nn.Module):
         *,
         train: bool = True,
         use_running_average: bool = False,
-        dropout_rate: Any = None,
     ) -> jax.Array:
         """Returns logits."""
-        del train, use_running_average, dropout_rate  # nothing depends on them
+        del train, use_running_average  # nothing depends on them
         x = batch["inputs"].reshape(-1, self.pixels)
         return Dense(self.num_classes, name="fc2")(
             nn.sigmoid(Dense(self.width, name="fc1")(x))

@@ -19,9 +19,6 @@ class Model(nn.Module):
         self.fc1 = Dense(pixels, width)
         self.fc2 = Dense(width, num_classes)
 
-    def forward(
-        self, batch: Mapping[str, Any], dropout_rate: float | None = None
-    ) -> Tensor:
+    def forward(self, batch: Mapping[str, Any]) -> Tensor:
         """Returns logits."""
-        del dropout_rate  # there is no dropout
         return self.fc2(torch.sigmoid(self.fc1(batch["inputs"].flatten(1))))
