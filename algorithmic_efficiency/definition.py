@@ -88,6 +88,7 @@ class Definition:
       test_target_value: None where only the validation target counts.
       num_test_examples: None where there is no such split.
       max_allowed_runtime_sec, eval_period_time_sec: seconds on the submission clock.
+      num_parameters: the published number, which is checked, or None.
       reference_batch_size: of the reference algorithms; a submission has its own.
       base: the workload of which this is a variant or the mini twin; '' for none.
       scale: 'full', or 'mini' at laptop size.
@@ -121,6 +122,7 @@ class Definition:
     step_hint: int
     train_mean: tuple[float, ...] = ()
     train_stddev: tuple[float, ...] = ()
+    num_parameters: int | None = None
     reference_batch_size: int = 128
     base: str = ""
     scale: str = "full"
@@ -211,7 +213,7 @@ def mini_twins(
     for name, definition in full.items():
         own: dict[str, Any] = dict(zip(fields, rows[name], strict=True))
         own |= {"name": f"{name}_mini", "base": name, "scale": "mini"}
-        twin = dataclasses.replace(definition, editions={})
+        twin = dataclasses.replace(definition, editions={}, num_parameters=None)
         twins[f"{name}_mini"] = _changed(twin, {**changes, **own})
     return twins
 

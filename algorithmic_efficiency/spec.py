@@ -89,7 +89,7 @@ InputQueue = Iterator[dict[str, Tensor]]
 def __getattr__(name: str) -> Any:
     """Returns `Workload`, which is defined in a module that needs this one."""
     if name == "Workload":
-        from algorithmic_efficiency.workload import Workload  # noqa: PLC0415 - as above
+        from algorithmic_efficiency import public_workload  # noqa: PLC0415 - as above
 
-        return Workload
+        return public_workload.PublicWorkload
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -94,6 +94,18 @@ def _fits(shape: tuple[int, ...], example: tuple[int, ...], batch_size: int) -> 
     return math.prod(shape) == batch_size * math.prod(example)
 
 
+def explained(
+    error: BaseException, hyperparameters: Any, submission: Path
+) -> BaseException:
+    """Returns a SubmissionError in place of an error whose cause is understood."""
+    misread = fault_of_hyperparameters(error, hyperparameters, submission)
+    if not misread:
+        return error
+    sentence = SubmissionError(f"{submission}: {misread}.")
+    sentence.__cause__ = error
+    return sentence
+
+
 def fault_of_hyperparameters(
     error: BaseException, hyperparameters: Any, submission: Path
 ) -> str | None:

@@ -2,6 +2,7 @@
 
 import sys
 import traceback
+from collections.abc import Mapping
 from pathlib import Path
 
 from algorithmic_efficiency.definition import Definition
@@ -42,6 +43,15 @@ def draw(
         curves.draw(folder / "curves.png", definition, title, progress, budget)
     except Exception as error:  # noqa: BLE001 - a picture is no reason to fail
         show(f"curves.png was not drawn ({failures.told(error)}).", sys.stderr)
+
+
+def profile(seconds_in: Mapping[str, float], steps: int) -> str:
+    """Returns lines on the time of every part of a step."""
+    each = 1e3 / max(steps, 1)
+    return "\n".join(
+        f"{part}: {seconds:.2f} s, {seconds * each:.2f} ms a step"
+        for part, seconds in seconds_in.items()
+    )
 
 
 def summary(end: str, progress: Progress, clock: Clock) -> str:

@@ -2,12 +2,17 @@
 
 import math
 
-from algorithmic_efficiency import seeds
+from algorithmic_efficiency import registry, seeds
 from algorithmic_efficiency.definition import Definition
 from algorithmic_efficiency.runner.config import RunConfig
 from algorithmic_efficiency.runner.trial import Progress, Rules
 
 SELF_TUNING_FACTOR = 1.5  # more time for a submission that tunes itself (v0.6 rules)
+
+
+def definition_of(config: RunConfig) -> Definition:
+    """Returns the workload of a run."""
+    return registry.get(config.workload)
 
 
 def rules_of(config: RunConfig, definition: Definition) -> Rules:

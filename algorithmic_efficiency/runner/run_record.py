@@ -1,6 +1,7 @@
 """The record of a trial, run.json: what was run, where, and what came of it."""
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,6 @@ class RunRecord:
       facts: that do not change while the trial runs; more may be added.
       progress: how far the trial has come, once that is known.
       clock: of the trial.
-      trainer: of the trial, once there is one.
     """
 
     def __init__(self, folder: Path, facts: dict[str, Any]) -> None:
@@ -37,7 +37,19 @@ class RunRecord:
         self.facts = facts
         self.progress: Progress | None = None
         self.clock = Clock()
-        self.trainer: Any = None
+        self._report: Callable[[], dict[str, Any]] = dict
+
+    def follow(
+        self, progress: Progress, clock: Clock, report: Callable[[], dict[str, Any]]
+    ) -> None:
+        """Lets every later `write` tell how far the trial has come by then.
+
+        Args:
+          progress: of the trial; read at each `write`.
+          clock: of the trial.
+          report: returns what else the training has to tell.
+        """
+        self.progress, self.clock, self._report = progress, clock, report
 
     def write(self, status: str, stop_reason: str = "", error: str = "") -> None:
         """Writes the file.
@@ -58,10 +70,7 @@ class RunRecord:
             content["peak_memory_bytes"] = metadata.peak_memory_bytes()
         elif "score" not in content:
             content |= reached(Progress(), self.clock)
-        if self.trainer is not None:
-            content["batch_size"] = self.trainer.batch_size
-            content["bad_examples"] = self.trainer.bad_examples
-            content["seconds_in"] = self.trainer.seconds_in
+        content |= self._report()
         content |= {"status": status, "stop_reason": stop_reason, "error": error}
         if status == "failed":  # also after it had reached its target
             content["score"] = math.inf

@@ -3,7 +3,7 @@ import pytest
 from algorithmic_efficiency import cli, registry
 from algorithmic_efficiency.errors import UsageError
 from algorithmic_efficiency.runner import study
-from scoring import dry_run
+from scoring.checker import dry_run
 
 MINI = "--workload=imagenet_resnet_mini"
 ADAMW = registry.ROOT / "reference_algorithms" / "adamw"

@@ -17,8 +17,8 @@ from algorithmic_efficiency.runner.session import status_of
 from algorithmic_efficiency.runner.trainer import Trainer
 from algorithmic_efficiency.runner.trial import Progress
 from algorithmic_efficiency.workload import Workload
-from scoring.logs import read_trial
-from scoring.table import hit_index
+from scoring.reading.logs import read_trial
+from scoring.rules.table import hit_index
 
 TARGET = 0.1  # no binary fraction: what is compared must be the very same number
 NEAR = (TARGET, math.nextafter(TARGET, 1), math.nextafter(TARGET, 0), math.nan)

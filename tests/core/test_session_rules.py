@@ -12,17 +12,19 @@ from core_fakes import Time, definition
 
 from algorithmic_efficiency import registry
 from algorithmic_efficiency.backends import base
-from algorithmic_efficiency.errors import UsageError
+from algorithmic_efficiency.errors import StorageError, UsageError
 from algorithmic_efficiency.runner import checkpoint, study
 from algorithmic_efficiency.runner.clock import Clock
+from algorithmic_efficiency.runner.run_record import read_run
 from algorithmic_efficiency.runner.session import (
+    Running,
     Session,
     restore,
     rules_of,
     seed_of,
 )
 from algorithmic_efficiency.runner.trainer import Trainer
-from algorithmic_efficiency.runner.trial import Progress, Rules, run_trial
+from algorithmic_efficiency.runner.trial import NoRecords, Progress, Rules, run_trial
 from algorithmic_efficiency.workload import Workload
 
 MINI = "--workload=imagenet_resnet_mini"
@@ -208,7 +210,7 @@ def train(trainer, time, steps, found=None):
     clock = Clock(time, clock.seconds)
     trainer.open_data(0, position, evals=False)
     rules = Rules(1e9, 2.0, max_global_steps=steps)
-    run_trial(trainer, clock, rules, progress)
+    run_trial(trainer, NoRecords(), clock, rules, progress)
     return progress, clock
 
 
@@ -286,3 +288,20 @@ def test_no_checkpoint_is_a_beginning(tmp_path: Path):
     progress, clock, position = restore(tmp_path, trainer)
     assert progress == Progress()
     assert (clock.submission, position) == (0.0, 0)
+
+
+def test_a_signal_on_a_full_disk_is_recorded(config):
+    """The checkpoint has no room; run.json, which is small, tells of it."""
+
+    class Full:
+        def break_off(self, progress, clock, *, whole):
+            raise StorageError("no room for checkpoint_3")
+
+    session = Session(config(MINI, "--experiment_name=full"), 0, 0)
+    session.began = True
+    session.running = Running(None, Full(), None, Progress(step=3), Clock(Time()))
+    with pytest.raises(StorageError, match="no room"):
+        session._interrupted(whole=True)
+    run = read_run(session.folder)
+    assert (run["status"], run["stop_reason"]) == ("interrupted", "storage")
+    assert run["error"] == "no room for checkpoint_3"

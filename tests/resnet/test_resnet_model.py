@@ -22,7 +22,7 @@ def torch_shapes(model):
 
 def jax_variables(model, size):
     shape = jax.ShapeDtypeStruct((1, size, size, 3), jnp.float32)
-    return jax.eval_shape(model.init, jax.random.key(0), shape)
+    return jax.eval_shape(model.init, jax.random.key(0), {"inputs": shape})
 
 
 def random_values(shapes, statistics):
@@ -192,7 +192,7 @@ def test_pytorch_keeps_channels_last_throughout():
 
 def test_pytorch_changes_no_view_in_place():
     """Backward through a view changed in place copies the gradient and its format."""
-    logits = resnet_pytorch.Model(**SMALL)(torch.randn(2, 3, SIZE, SIZE))
+    logits = resnet_pytorch.Model(**SMALL)({"inputs": torch.randn(2, 3, SIZE, SIZE)})
     pending, seen = [logits.grad_fn], set()
     while pending:
         node = pending.pop()

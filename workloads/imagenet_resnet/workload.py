@@ -58,6 +58,11 @@ BASE = Definition(
     max_allowed_runtime_sec=66_159,
     eval_period_time_sec=510,
     step_hint=195_999,
+    num_parameters=25_557_032,
+    editions={
+        "0.5": {"max_allowed_runtime_sec": 63_008, "step_hint": 186_666},
+        "2026": {"max_allowed_runtime_sec": 49_918, "eval_period_time_sec": 1_996},
+    },
     train_mean=(0.485 * 255, 0.456 * 255, 0.406 * 255),
     train_stddev=(0.229 * 255, 0.224 * 255, 0.225 * 255),
     reference_batch_size=1024,

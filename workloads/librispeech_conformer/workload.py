@@ -39,6 +39,11 @@ BASE = Definition(
     test_target_value=0.052981,
     max_allowed_runtime_sec=58_015,
     step_hint=76_000,
+    num_parameters=32_321_792,
+    editions={
+        "0.5": {"max_allowed_runtime_sec": 61_068, "step_hint": 80_000},
+        "2026": {"max_allowed_runtime_sec": 43_680, "eval_period_time_sec": 1_747},
+    },
 )
 
 # The same workload at laptop size: the same code on speech that the project made.
@@ -66,6 +71,7 @@ FULL = variants(
         },
         "layernorm": {
             "model": {"post_layer_norm": False},
+            "num_parameters": 32_317_696,
             "validation_target_value": 0.09731,
             "test_target_value": 0.05996,
         },
