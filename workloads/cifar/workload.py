@@ -48,6 +48,7 @@ BASE = Definition(
     step_hint=4_883,
     train_mean=(0.49139968, 0.48215827, 0.44653124),  # of pixels from 0 to 1
     train_stddev=(0.24703233, 0.24348505, 0.26158768),
+    num_parameters=11_173_962,
     reference_batch_size=128,
 )
 
