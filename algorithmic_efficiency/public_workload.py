@@ -14,6 +14,7 @@ import weakref
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
+from algorithmic_efficiency import spec
 from algorithmic_efficiency.registry import nearest
 from algorithmic_efficiency.workload import Workload
 
@@ -73,7 +74,7 @@ class PublicLogger:
         self.append_scalar_metrics = append_scalar_metrics
 
 
-class PublicWorkload:
+class PublicWorkload(spec.Workload):
     """One workload in one framework, for a submission; `spec.Workload`.
 
     It is compared and hashed by identity, so it may be a static argument of `jax.jit`.

@@ -86,10 +86,10 @@ UpdateParamsFn = Callable[..., UpdateReturn]
 InputQueue = Iterator[dict[str, Tensor]]
 
 
-def __getattr__(name: str) -> Any:
-    """Returns `Workload`, which is defined in a module that needs this one."""
-    if name == "Workload":
-        from algorithmic_efficiency import public_workload  # noqa: PLC0415 - as above
+class Workload:
+    """What a submission receives as `workload`; docs/submissions.md lists its members.
 
-        return public_workload.PublicWorkload
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    The object is a `public_workload.PublicWorkload`.
+    """
+
+    __slots__ = ()
