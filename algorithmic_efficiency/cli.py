@@ -5,10 +5,11 @@ import importlib.metadata
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from algorithmic_efficiency.definition import DEFAULT_EDITION
 from algorithmic_efficiency.errors import RunInterrupted, UsageError, UserError
 from algorithmic_efficiency.flags import check_numbers, parse, usage
 from algorithmic_efficiency.paths import folder_of, path_of
@@ -17,10 +18,13 @@ from algorithmic_efficiency.streams import readers_may_leave
 from algorithmic_efficiency.text import show
 
 if TYPE_CHECKING:
+    from algorithmic_efficiency.data import Folders
     from algorithmic_efficiency.runner.config import RunConfig
 
 # Flags that RunConfig takes as they are, under the same name.
 _UNCHANGED = (
+    "benchmark_version",
+    "workload_path",
     "max_global_steps",
     "overwrite",
     "retry_failed",
@@ -53,7 +57,10 @@ def _run(argv: Sequence[str]) -> int:
     try:
         values = parse(argv)
         if values.get("help") or values["list"]:
-            show(usage() if values.get("help") else listing())
+            if values.get("help"):
+                show(usage())
+            else:
+                show(listing(values["benchmark_version"]))
             return 0
         from algorithmic_efficiency.runner import study  # noqa: PLC0415 - it is slow
 
@@ -81,15 +88,16 @@ def _run(argv: Sequence[str]) -> int:
         return 128 + signal.SIGINT
 
 
-def listing() -> str:
-    """Returns the workloads with their variants, and the algorithms."""
+def listing(edition: str = DEFAULT_EDITION) -> str:
+    """Returns the workloads with their variants and constants, and the algorithms."""
     from algorithmic_efficiency import registry, submission  # noqa: PLC0415 - as above
 
     lines = ["Workloads (target; budget in seconds):"]
     width = max(map(len, registry.definitions())) + 2
     for name, definition in registry.definitions().items():
         goal = f"{definition.target_metric_name} {definition.validation_target_value:g}"
-        budget = f"{definition.max_allowed_runtime_sec:,} s"
+        seconds = definition.in_edition(edition).max_allowed_runtime_sec
+        budget = f"{seconds:,} s"
         lines.append(f"  {name:{width}}{goal:24}{budget:>10}")
     lines += ["", "Algorithms (--submission_path):"]
     for path in submission.example_paths():
@@ -104,16 +112,10 @@ def make_config(values: Mapping[str, Any]) -> "RunConfig":
       UserError: something that was asked for is impossible.
     """
     from algorithmic_efficiency import seeds  # noqa: PLC0415 - as above
-    from algorithmic_efficiency.data import Folders  # noqa: PLC0415 - as above
     from algorithmic_efficiency.runner import experiments  # noqa: PLC0415 - as above
     from algorithmic_efficiency.runner.config import RunConfig  # noqa: PLC0415
 
-    tokenizer = values["librispeech_tokenizer_vocab_path"]  # '' by default
-    folders = Folders(
-        folder_of("data_dir", values["data_dir"]),
-        _given(values, "imagenet_v2_data_dir", folder_of),
-        path_of("librispeech_tokenizer_vocab_path", tokenizer) if tokenizer else None,
-    )
+    folders = _folders(values)
     check_numbers(values)
     workload = _workload(values, folders)
     framework, path = _submission(values)
@@ -141,32 +143,48 @@ def make_config(values: Mapping[str, Any]) -> "RunConfig":
     )
 
 
+def _folders(values: Mapping[str, Any]) -> "Folders":
+    """Returns where data lie, by the flags of the data modules too."""
+    from algorithmic_efficiency import registry  # noqa: PLC0415 - as above
+    from algorithmic_efficiency.data import Folders  # noqa: PLC0415 - as above
+
+    given = tuple(
+        (name, (folder_of if flag.folder else path_of)(name, values[name]))
+        for name, flag in registry.data_flags().items()
+        if values[name] != flag.default
+    )
+    return Folders(folder_of("data_dir", values["data_dir"]), given)
+
+
 def _workload(values: Mapping[str, Any], folders: Any) -> str:
     """Returns the name of the workload at the scale that was asked for or is there."""
     from algorithmic_efficiency import registry  # noqa: PLC0415 - as above
 
     name, scale = values["workload"], values["scale"]
+    if values["workload_path"]:
+        there = registry.add(Path(values["workload_path"]), name)
+        name = name or there[0]
     if name is None:
         raise UsageError(
-            "--workload is missing, for example --workload=imagenet_resnet; --list "
-            "shows all workloads."
+            f"--workload is missing, for example --workload={registry.example()}; "
+            "--list shows all workloads."
         )
     definition = registry.get(name)
     if registry.is_mini(name):
         if scale == "full":
             raise UsageError(
                 f"{name} is a workload at mini scale; --scale=full needs its full name "
-                f"{name.removesuffix(registry.MINI)}."
+                f"{definition.base}."
             )
         return str(name)
     if scale == "mini":
-        return registry.get(name + registry.MINI).name
+        return registry.mini_twin(name)
     lost = registry.missing_data(definition, folders)
     if lost is None:
         return str(name)
     if scale == "full":
         raise UsageError(f"--scale=full, but {lost}")
-    mini = registry.get(name + registry.MINI).name
+    mini = registry.mini_twin(name)
     show(
         f"*** MINI SCALE: {lost} Running {mini} instead, whose times say nothing about "
         f"{name}. ***",
@@ -202,22 +220,23 @@ def _check_other_flags(
 ) -> None:
     from algorithmic_efficiency import registry  # noqa: PLC0415 - as above
 
-    has_tokenizer = "vocabulary_size" in registry.get(workload).data_arguments
-    if values["librispeech_tokenizer_vocab_path"] and not has_tokenizer:
-        raise UsageError(
-            "--librispeech_tokenizer_vocab_path is for the LibriSpeech workloads; "
-            f"{workload} has no tokenizer, leave it out."
-        )
+    own = registry.flags_of(registry.get(workload).data)
+    for name, flag in registry.data_flags().items():
+        if name not in own and values[name] != flag.default:
+            raise UsageError(
+                f"--{name} is for the data of other workloads than {workload}; leave "
+                "it out."
+            )
     if values["capture_jax_trace"] and framework != "jax":
         raise UsageError("--capture_jax_trace needs --framework=jax.")
     if values["set_pytorch_max_split_size"]:
         if framework != "pytorch":
             raise UsageError("--set_pytorch_max_split_size needs --framework=pytorch.")
         os.environ["PYTORCH_CUDA_ALLOC_CONF"] = "max_split_size_mb:256"
-    for flag, package in (("use_tensorboard", "tensorboard"), ("use_wandb", "wandb")):
-        if values[flag] and not _installed(package):
+    for sink, package in (("use_tensorboard", "tensorboard"), ("use_wandb", "wandb")):
+        if values[sink] and not _installed(package):
             raise UsageError(
-                f"--{flag} needs the package {package!r}, which is not installed. "
+                f"--{sink} needs the package {package!r}, which is not installed. "
                 f"Install it with: pip install '.[{package}]'."
             )
     processes = os.environ.get("WORLD_SIZE", "").strip()
@@ -244,7 +263,8 @@ def _points(
     from algorithmic_efficiency.runner import tuning  # noqa: PLC0415 - as above
 
     trials, studies = values["num_tuning_trials"], values["num_studies"]
-    space = _given(values, "tuning_search_space", path_of)
+    space = values["tuning_search_space"]
+    space = None if space is None else path_of("tuning_search_space", space)
     if values["tuning_ruleset"] == "self":
         if space is not None or trials > 1:
             raise UsageError(
@@ -282,11 +302,3 @@ def _workers(asked: int | None, workload: str) -> int:
     if asked is not None:
         return asked
     return 0 if registry.is_mini(workload) else (os.cpu_count() or 2) // 2
-
-
-def _given(
-    values: Mapping[str, Any], flag: str, read: Callable[[str, str], Path]
-) -> Path | None:
-    """Returns the path that a flag gives, or None where it was left out."""
-    text = values[flag]
-    return None if text is None else read(flag, text)

@@ -5,45 +5,18 @@ or the number of workers and devices; this is checked, not hoped for. A training
 that cannot be decoded is left out, which is checked too.
 """
 
-import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import numpy as np
-
-from algorithmic_efficiency import losses
-from algorithmic_efficiency.data import BadExamples, Dataset, eval_batches
+from algorithmic_efficiency import metrics
+from algorithmic_efficiency.data import BadExamples, Dataset, EvalBatches, eval_batches
+from algorithmic_efficiency.definition import Definition, Evaluate
 from algorithmic_efficiency.errors import EvaluationError
-from algorithmic_efficiency.metrics import METRICS, Batch
-from algorithmic_efficiency.spec import Definition, LossType
+from algorithmic_efficiency.metrics import Seen
 
 Open = Callable[[str], Dataset]
-Predict = Callable[[Mapping[str, Any]], Any]
-
-
-def ctc_summary(ops: losses.Ops, batch: Mapping[str, Any], outputs: Any) -> Any:
-    """Returns what the metrics need of (logits [B, T, V], paddings [B, T]).
-
-    Returns:
-      best: the most likely label of each frame [B, T], blank where it is padding.
-      loss, tokens, fits: per example [B]; see `losses`.
-    """
-    targets = batch["targets"]
-    outputs = losses.hide(ops, batch["weights"], outputs)
-    loss = losses.masked_loss(LossType.CTC_LOSS, ops, targets, outputs)
-    return {
-        "best": ops.argmax(outputs[0]) * (outputs[1] == 0),
-        "loss": loss["per_example"],
-        "tokens": losses.tokens(targets, outputs),
-        "fits": losses.fits(targets, outputs),
-    }
-
-
-# Loss type -> what leaves the device, made there from the outputs, where the outputs
-# are too large to travel: at full scale half a gigabyte per batch of speech.
-SUMMARIES: dict[LossType, Callable[[losses.Ops, Mapping[str, Any], Any], Any]] = {
-    LossType.CTC_LOSS: ctc_summary,
-}
+# (NumPy batch, `how` of the pass) -> outputs or what `how` makes of them, NumPy.
+Predict = Callable[[Mapping[str, Any], str], Any]
 
 
 def splits(definition: Definition) -> dict[str, tuple[str, int]]:
@@ -68,13 +41,13 @@ def evaluate(
 ) -> dict[str, float]:
     """Returns '<prefix>/<metric>' and '<prefix>/num_examples' for every split.
 
-    A metric of weight 0, such as the word error rate of a split without a word, is NaN.
+    A metric without anything to average, such as the word error rate of a split without
+    a word, is NaN.
 
     Args:
       definition: the workload.
       open_split: name of a split -> its data set with evaluation preprocessing.
-      predict: NumPy batch -> NumPy outputs of the model in EVAL mode, or their summary
-        in `SUMMARIES`.
+      predict: runs the model in EVAL mode.
       batch_size: examples per forward pass; bounds memory and changes no metric.
       workers: processes that read data.
       bad: gets the examples of eval_train that cannot be decoded, which are left out;
@@ -86,49 +59,41 @@ def evaluate(
     """
     results: dict[str, float] = {}
     for prefix, (split, num_examples) in splits(definition).items():
-        dataset = open_split(split)
         tolerant = split == "eval_train" and bad is not None
-        left_out: list[tuple[str, str]] = []
         batches = eval_batches(
-            dataset,
-            batch_size,
-            workers=workers,
-            left_out=left_out if tolerant else None,
+            open_split(split), batch_size, workers=workers, tolerant=tolerant
         )
-        counted, sums = _sums(definition, predict, batches, dataset.detokenise)
+        passes = [one for one in definition.evaluations if prefix in one.splits]
+        found = _metrics(definition, passes, predict, batches)
         if bad is not None:
-            bad.add(left_out)
-        if counted + len(left_out) != num_examples:
+            bad.add(batches.left_out)
+        if batches.counted + len(batches.left_out) != num_examples:
             raise EvaluationError(
-                f"The evaluation of {split} counted {counted} examples and "
+                f"The evaluation of {split} counted {batches.counted} examples and "
                 f"{definition.name} has {num_examples}. Check the data with "
                 "`python -m dataset_setup`."
             )
-        results[f"{prefix}/num_examples"] = counted
-        for name, sum_ in sums.items():
-            results[f"{prefix}/{name}"] = _value(name, *sum_)
+        results[f"{prefix}/num_examples"] = batches.counted
+        results |= {f"{prefix}/{name}": value for name, value in found.items()}
     return results
 
 
-def _value(name: str, total: float, weight: float) -> float:
-    """Returns a metric of a split; NaN where there is nothing to average."""
-    if not METRICS[name].average:
-        return total
-    return total / weight if weight else math.nan
-
-
-def _sums(
-    definition: Definition, predict: Predict, batches: Any, detokenise: Any
-) -> tuple[int, dict[str, tuple[float, float]]]:
-    """Returns the number of examples, and (total, weight) of every metric."""
-    counted = 0
-    sums = {name: np.zeros(2) for name in definition.metrics}
+def _metrics(
+    definition: Definition,
+    passes: list[Evaluate],
+    predict: Predict,
+    batches: EvalBatches,
+) -> dict[str, float]:
+    """Returns the metrics of some passes over one split by their names in results."""
+    states: dict[str, Any] = {}
     for batch in batches:
-        weights = batch["weights"]
-        counted += int(np.count_nonzero(weights))
-        seen = Batch(predict(batch), batch["targets"], weights, detokenise)
-        for name in definition.metrics:
-            sums[name] += METRICS[name].update(seen, definition.loss_type)
-    return counted, {
-        name: (float(total), float(weight)) for name, (total, weight) in sums.items()
+        for one in passes:
+            outputs = predict(batch, one.how)
+            seen = Seen(outputs, batch, definition.loss, batches.dataset.tokenizer)
+            for name in one.metrics:
+                state = metrics.find(name).update(seen)
+                states[name] = states[name] + state if name in states else state
+    return {
+        metrics.short(name): metrics.find(name).final(state)
+        for name, state in states.items()
     }

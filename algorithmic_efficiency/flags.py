@@ -7,7 +7,10 @@ from typing import Any
 
 from absl import flags
 
+from algorithmic_efficiency import registry
+from algorithmic_efficiency.definition import DEFAULT_EDITION, EDITIONS
 from algorithmic_efficiency.errors import UsageError
+from algorithmic_efficiency.paths import path_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,11 +23,19 @@ class Flag:
     help: str
 
 
-# Group -> its flags. Names are those of the public AlgoPerf runner; `--help` and the
-# record of a run are made from this table.
-FLAGS: Mapping[str, Sequence[Flag]] = {
+WORKLOAD_PATH = Flag(
+    "workload_path",
+    "string",
+    None,
+    "Folder of a workload that lies anywhere; without --workload, the first in it.",
+)
+_DATA = "Data"
+# Group -> its flags, beside those of the data modules. Names are those of the public
+# AlgoPerf runner.
+_OWN: Mapping[str, Sequence[Flag]] = {
     "What to run": (
         Flag("workload", "string", None, "Name of the workload; --list shows them."),
+        WORKLOAD_PATH,
         Flag(
             "submission_path",
             "string",
@@ -44,6 +55,13 @@ FLAGS: Mapping[str, Sequence[Flag]] = {
             "full: the published benchmark; mini: the same at laptop size; auto: full "
             "where its data are found, else mini.",
         ),
+        Flag(
+            "benchmark_version",
+            "|".join(EDITIONS),
+            DEFAULT_EDITION,
+            "Edition of the benchmark whose budgets, evaluation periods and step hints "
+            "hold.",
+        ),
         Flag("list", "bool", False, "List workloads and algorithms, and end."),
     ),
     "Tuning": (
@@ -52,7 +70,7 @@ FLAGS: Mapping[str, Sequence[Flag]] = {
             "external|self",
             "external",
             "external: trials over a search space; self: one trial that tunes itself "
-            "and has 1.5 times the budget.",
+            "and has 1.5 times the budget (3 times in edition 0.5).",
         ),
         Flag(
             "tuning_search_space",
@@ -68,27 +86,14 @@ FLAGS: Mapping[str, Sequence[Flag]] = {
             "integer",
             1,
             "Studies; each has its own points of a search space of ranges, and the "
-            "same ones of a list.",
+            "same ones of a list. The published rules ask for 3, those of 0.5 for 5.",
         ),
         Flag("hparam_start_index", "integer", None, "First trial to run, from 0."),
         Flag("hparam_end_index", "integer", None, "Trial to stop before."),
         Flag("rng_seed", "integer", None, "Seed of everything; default: a random one."),
     ),
-    "Data": (
+    _DATA: (
         Flag("data_dir", "string", "~/data", "Folder of the data sets."),
-        Flag(
-            "imagenet_v2_data_dir",
-            "string",
-            None,
-            "Folder of ImageNet-v2, where it is not in --data_dir.",
-        ),
-        Flag(
-            "librispeech_tokenizer_vocab_path",
-            "string",
-            "",
-            "SentencePiece model of the transcripts, where another one than that in "
-            "--data_dir is meant.",
-        ),
         Flag(
             "num_workers",
             "integer",
@@ -164,14 +169,24 @@ _LIMITS = {
 }
 
 
+def table() -> dict[str, Sequence[Flag]]:
+    """Returns all flags by group; `--help` and the record of a run are made from it."""
+    declared = registry.data_flags().items()
+    more = [Flag(name, "string", flag.default, flag.help) for name, flag in declared]
+    return {**_OWN, _DATA: (*_OWN[_DATA], *more)}
+
+
 def parse(argv: Sequence[str]) -> dict[str, Any]:
     """Returns flag -> value, and 'help' -> True where help was asked for.
+
+    Workloads of --workload_path are registered, since their data may have flags too.
 
     Raises:
       UsageError: unknown flag, impossible value or stray argument.
     """
+    outside = _outside(argv)
     values = flags.FlagValues()
-    for flag in (flag for group in FLAGS.values() for flag in group):
+    for flag in (flag for group in table().values() for flag in group):
         _define(flag, values)
     if any(word in ("-h", "--help", "-help", "--helpfull") for word in argv[1:]):
         return {"help": True}
@@ -183,7 +198,26 @@ def parse(argv: Sequence[str]) -> dict[str, Any]:
         raise UsageError(
             f"Found {rest[1]!r}, which belongs to no flag; write --name=value."
         )
-    return {name: values[name].value for name in values}
+    return {name: values[name].value for name in values} | outside
+
+
+def _outside(argv: Sequence[str]) -> dict[str, str | None]:
+    """Registers the workloads of --workload_path; returns the flag, an absolute path.
+
+    Raises:
+      UsageError: there is no workload.
+    """
+    first, name = flags.FlagValues(), WORKLOAD_PATH.name
+    _define(WORKLOAD_PATH, first)
+    try:
+        first(list(argv), known_only=True)
+    except flags.Error as error:
+        raise UsageError(f"{error}. --help lists the flags.") from error
+    if first[name].value is None:
+        return {name: None}
+    folder = path_of(name, first[name].value).resolve()
+    registry.add(folder)
+    return {name: str(folder)}
 
 
 def check_numbers(values: Mapping[str, Any]) -> None:
@@ -213,9 +247,9 @@ def usage() -> str:
         "Train a workload with a training algorithm, on the clock, until a validation",
         "target is reached.",
         "",
-        "  python submission_runner.py --workload=imagenet_resnet",
+        f"  python submission_runner.py --workload={registry.example()}",
     ]
-    for group, rows in FLAGS.items():
+    for group, rows in table().items():
         lines += ["", f"{group}:"]
         for flag in rows:
             kind = "" if flag.kind == "bool" else f"={_placeholder(flag)}"

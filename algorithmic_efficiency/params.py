@@ -9,14 +9,14 @@ knows is an error, never a guess.
 
 import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from algorithmic_efficiency import seeds
 from algorithmic_efficiency.initializers import Initializer
-from algorithmic_efficiency.spec import Definition, ParameterType
+from algorithmic_efficiency.spec import ParameterType
 
 Flat = dict[str, np.ndarray]
 
@@ -29,6 +29,8 @@ class Rule:
       jax_leaf: the parameter's name in the JAX tree.
       dense: True where JAX keeps the kernel as [*spatial, in, out] and PyTorch as
         [out, in, *spatial].
+      transposed: True where PyTorch's is [in, out, *spatial], as of transposed
+        convolutions.
     """
 
     kind: str
@@ -36,6 +38,30 @@ class Rule:
     type: ParameterType
     jax_leaf: str
     dense: bool = False
+    transposed: bool = False
+
+    def to_jax(self, array: np.ndarray) -> np.ndarray:
+        """Returns an array in JAX's layout."""
+        return array.transpose(self._axes(array.ndim))
+
+    def to_pytorch(self, array: np.ndarray) -> np.ndarray:
+        """Returns an array in PyTorch's layout."""
+        return array.transpose(np.argsort(self._axes(array.ndim)))
+
+    def shape_in_jax(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Returns the shape in JAX of a shape in PyTorch."""
+        return tuple(shape[axis] for axis in self._axes(len(shape)))
+
+    def shape_in_pytorch(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Returns the shape in PyTorch of a shape in JAX."""
+        axes = np.argsort(self._axes(len(shape)))
+        return tuple(shape[axis] for axis in axes)
+
+    def _axes(self, rank: int) -> tuple[int, ...]:
+        """Returns where each of JAX's axes is in PyTorch."""
+        if self.dense:
+            return (*range(2, rank), 1, 0)
+        return (*range(2, rank), 0, 1) if self.transposed else tuple(range(rank))
 
 
 # Of one layer and direction; both frameworks keep these as [4 * hidden, in].
@@ -70,6 +96,9 @@ RULES = (
         for kind in ("query", "key", "value", "out")
     ),
     Rule("qs", "weight", ParameterType.WEIGHT, "scale"),
+    Rule("embedding", "weight", ParameterType.EMBEDDING, "embedding"),
+    Rule("upconv", "weight", ParameterType.CONV_WEIGHT, "kernel", transposed=True),
+    Rule("upconv", "bias", ParameterType.BIAS, "bias"),
     *(
         Rule("lstm", f"{leaf}{direction}", kind, f"{leaf}{direction}")
         for direction in ("", "_reverse")
@@ -85,74 +114,88 @@ STATISTICS = {
 _ONES = ("running_var",)  # the others start at 0
 
 
-def rule(name: str) -> Rule:
+def rule(name: str, rules: Sequence[Rule] = RULES) -> Rule:
     """Returns the row for a canonical name.
+
+    Args:
+      name: for example 'layer1.0.conv1.weight'.
+      rules: the table; a definition's `all_rules` where a family adds rows.
 
     Raises:
       KeyError: no row knows the layer; the message says what to add.
     """
     *path, leaf = name.split(".")
     layer = next((part for part in reversed(path) if not part.isdigit()), "")
-    for row in RULES:
-        if leaf == row.leaf and re.fullmatch(rf"{row.kind}\d*", layer):
+    for row in rules:
+        if leaf == row.leaf and re.fullmatch(rf"{row.kind}(\d+|_\w+)?", layer):
             return row
-    kinds = sorted({row.kind for row in RULES})
+    kinds = sorted({row.kind for row in rules})
     raise KeyError(
         f"No rule for parameter {name!r}: its layer should be named after its kind, "
-        f"one of {kinds} with or without a number. Add a row to params.RULES."
+        f"one of {kinds}, as in 'conv', 'conv1' and 'conv_patch'. Rename it, or add a "
+        "row to `rules` in its workload.py."
     )
 
 
-def parameter_type(name: str) -> ParameterType:
+def parameter_type(name: str, rules: Sequence[Rule] = RULES) -> ParameterType:
     """Returns the type of the parameter with this canonical name."""
-    return rule(name).type
+    return rule(name, rules).type
+
+
+Laws = Sequence[tuple[str, Initializer]]
 
 
 def initial(
-    definition: Definition, shapes: Mapping[str, tuple[int, ...]], seed: tuple[int, int]
+    laws: Laws, shapes: Mapping[str, tuple[int, ...]], seed: tuple[int, int]
 ) -> Flat:
     """Returns the initial parameters, float32 NumPy in canonical form.
 
     Every parameter has a stream of its own, so that its values do not depend on the
     order of the layers or on the framework.
+
+    Raises:
+      KeyError: no law fits a name.
     """
     values = {}
     for name, shape in shapes.items():
-        law = _initializer(definition, name)
+        law = _law(laws, name)
         values[name] = law(shape, seeds.generator(seed[0], seed[1], "initial", name))
     return values
 
 
-def _initializer(definition: Definition, name: str) -> Initializer:
-    for pattern, law in definition.initial:
+def _law(laws: Laws, name: str) -> Initializer:
+    for pattern, law in laws:
         if re.fullmatch(pattern, name):
             return law
     raise KeyError(
-        f"{definition.name} says nothing about the initial value of {name!r}: add a "
-        "row to `initial` in its workload.py."
+        f"Nothing says what the initial value of {name!r} is: add a row to `initial` "
+        "in its workload.py."
     )
 
 
-def to_jax(flat: Mapping[str, Any]) -> dict[str, Any]:
+def to_jax(flat: Mapping[str, Any], rules: Sequence[Rule] = RULES) -> dict[str, Any]:
     """Turns canonical parameters into a nested JAX tree of NumPy arrays."""
     tree: dict[str, Any] = {}
     for name, value in flat.items():
-        row = rule(name)
-        array = np.asarray(value)
-        _insert(tree, name, row.jax_leaf, _out_last(array) if row.dense else array)
+        row = rule(name, rules)
+        _insert(tree, name, row.jax_leaf, row.to_jax(np.asarray(value)))
     return tree
 
 
-def shape_in_jax(name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
+def shape_in_jax(
+    name: str, shape: tuple[int, ...], rules: Sequence[Rule] = RULES
+) -> tuple[int, ...]:
     """Returns the shape in JAX of the canonical parameter of this name and shape."""
-    return (*shape[2:], shape[1], shape[0]) if rule(name).dense else shape
+    return rule(name, rules).shape_in_jax(shape)
 
 
-def tree_like_jax(flat: Mapping[str, Any]) -> dict[str, Any]:
+def tree_like_jax(
+    flat: Mapping[str, Any], rules: Sequence[Rule] = RULES
+) -> dict[str, Any]:
     """Nests values of any kind as the JAX tree of parameters is nested."""
     tree: dict[str, Any] = {}
     for name, value in flat.items():
-        _insert(tree, name, rule(name).jax_leaf, value)
+        _insert(tree, name, rule(name, rules).jax_leaf, value)
     return tree
 
 
@@ -180,14 +223,12 @@ def statistics_to_jax(flat: Mapping[str, Any]) -> dict[str, Any]:
     return tree
 
 
-def from_jax(tree: Mapping[str, Any]) -> Flat:
+def from_jax(tree: Mapping[str, Any], rules: Sequence[Rule] = RULES) -> Flat:
     """Turns a nested JAX tree of parameters into canonical form."""
     flat = {}
     for path, value in _leaves(tree):
-        row = _row_of_path(path)
-        array = np.asarray(value)
-        name = ".".join((*path[:-1], row.leaf))
-        flat[name] = _out_first(array) if row.dense else array
+        row = _row_of_path(path, rules)
+        flat[".".join((*path[:-1], row.leaf))] = row.to_pytorch(np.asarray(value))
     return flat
 
 
@@ -200,27 +241,27 @@ def statistics_from_jax(tree: Mapping[str, Any]) -> Flat:
     }
 
 
-def shapes_from_jax(tree: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+def shapes_from_jax(
+    tree: Mapping[str, Any], rules: Sequence[Rule] = RULES
+) -> dict[str, tuple[int, ...]]:
     """Returns canonical names and PyTorch shapes of a tree of JAX shapes."""
     shapes = {}
     for path, value in _leaves(tree):
-        row = _row_of_path(path)
-        shape = tuple(value.shape)
-        if row.dense:
-            shape = (shape[-1], shape[-2], *shape[:-2])
+        row = _row_of_path(path, rules)
+        shape = row.shape_in_pytorch(tuple(value.shape))
         shapes[".".join((*path[:-1], row.leaf))] = shape
     return shapes
 
 
-def _row_of_path(path: tuple[str, ...]) -> Rule:
-    for leaf in dict.fromkeys(row.leaf for row in RULES if row.jax_leaf == path[-1]):
+def _row_of_path(path: tuple[str, ...], rules: Sequence[Rule]) -> Rule:
+    for leaf in dict.fromkeys(row.leaf for row in rules if row.jax_leaf == path[-1]):
         try:
-            row = rule(".".join((*path[:-1], leaf)))
+            row = rule(".".join((*path[:-1], leaf)), rules)
         except KeyError:
             continue
         if row.jax_leaf == path[-1]:
             return row
-    return rule(".".join(path))
+    return rule(".".join(path), rules)
 
 
 def _insert(tree: dict[str, Any], name: str, leaf: str, value: Any) -> None:
@@ -235,11 +276,3 @@ def _leaves(
     if not isinstance(tree, Mapping):
         return [(path, tree)]
     return [leaf for key in tree for leaf in _leaves(tree[key], (*path, key))]
-
-
-def _out_last(array: np.ndarray) -> np.ndarray:
-    return array.transpose(*range(2, array.ndim), 1, 0)
-
-
-def _out_first(array: np.ndarray) -> np.ndarray:
-    return array.transpose(array.ndim - 1, array.ndim - 2, *range(array.ndim - 2))

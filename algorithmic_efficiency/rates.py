@@ -6,13 +6,11 @@ that a layer can leave out what a rate of 0 makes needless; the rest stays as it
 no code may ask for its truth value.
 """
 
-import dataclasses
 import numbers
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-
-from algorithmic_efficiency.spec import Definition
 
 
 def number(name: str, value: Any) -> Any:
@@ -46,18 +44,18 @@ def dropout(name: str, value: Any) -> Any:
     return rate
 
 
-def with_rates(definition: Definition, main: Any, aux: Any) -> Definition:
-    """Returns the definition with other dropout rates, of which it has 2, 1 or none.
+def with_rates(arguments: Mapping[str, Any], main: Any, aux: Any) -> dict[str, Any]:
+    """Returns a model's arguments with other dropout rates.
 
     Args:
-      definition: has `dropout_rate` and `aux_dropout_rate` in `model`, the second None
-        where it is as the first, or only the first, or neither.
-      main, aux: the two rates, known ones; None leaves what the definition says.
+      arguments: have `dropout_rate` and `aux_dropout_rate`, the second None where it is
+        as the first, or only the first, or neither.
+      main, aux: the two rates, known ones; None leaves what the arguments say.
 
     Raises:
       ValueError: a rate is no number from 0 to 1.
     """
-    model = dict(definition.model)
+    model = dict(arguments)
     given = {"dropout_rate": main, "aux_dropout_rate": aux}
     given = {key: value for key, value in given.items() if value is not None}
     if given and model.get("aux_dropout_rate", 0.0) is None:
@@ -66,7 +64,7 @@ def with_rates(definition: Definition, main: Any, aux: Any) -> Definition:
         rate = float(dropout(name, value))
         if name in model:
             model[name] = rate
-    return dataclasses.replace(definition, model=model)
+    return model
 
 
 def of_pass(given: Any, own: Any, own_aux: Any) -> tuple[Any, Any]:

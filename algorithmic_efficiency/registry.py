@@ -11,11 +11,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from algorithmic_efficiency.data import DataFlag
+from algorithmic_efficiency.definition import Definition
 from algorithmic_efficiency.errors import UsageError
-from algorithmic_efficiency.spec import Definition
 
 ROOT = Path(__file__).resolve().parent.parent
-MINI = "_mini"
 
 
 @functools.cache
@@ -26,6 +26,38 @@ def definitions() -> dict[str, Definition]:
         module = importlib.import_module(f"workloads.{path.parent.name}.workload")
         table.update(module.WORKLOADS)
     return table
+
+
+def add(folder: Path, name: str | None = None) -> list[str]:
+    """Adds the workloads of a folder that lies anywhere; returns their names.
+
+    Args:
+      folder: see `outside`.
+      name: one that should be there.
+
+    Raises:
+      UsageError: there are none, not this one, or one has the name of another.
+    """
+    from algorithmic_efficiency import outside  # noqa: PLC0415 - it finds modules too
+
+    found, known = outside.read(folder), definitions()
+    for own, row in found.items():
+        if own in known and known[own].package != row.package:
+            raise UsageError(
+                f"The workload {own!r} in {folder} has the name of another one; give "
+                "it a name of its own, since results are kept by name."
+            )
+    if name not in (None, *found):
+        raise UsageError(
+            f"There is no workload {name!r} in {folder}; it has {', '.join(found)}."
+        )
+    known.update(found)
+    return list(found)
+
+
+def example() -> str:
+    """Returns the name of a workload that runs anywhere, for messages."""
+    return next(row.base for row in definitions().values() if row.scale == "mini")
 
 
 def get(name: str) -> Definition:
@@ -46,16 +78,44 @@ def get(name: str) -> Definition:
 def base_names(name: str) -> list[str]:
     """Returns the workloads of which `name` is a variant, the nearest first.
 
-    For 'imagenet_resnet_silu_mini' these are 'imagenet_resnet_silu' and
-    'imagenet_resnet'.
+    For '<name>_silu_mini' these are '<name>_silu' and '<name>'.
     """
-    known = [other for other in definitions() if name.startswith(f"{other}_")]
-    return sorted(known, key=len, reverse=True)
+    table, names = definitions(), []
+    while name in table and (name := table[name].base):
+        names.append(name)
+    return names
 
 
 def is_mini(name: str) -> bool:
     """Says whether this is a workload at laptop size."""
-    return name.endswith(MINI)
+    return name in definitions() and definitions()[name].scale == "mini"
+
+
+def mini_twin(name: str) -> str:
+    """Returns the name of a workload's twin at laptop size.
+
+    Raises:
+      UsageError: it has none.
+    """
+    for other in definitions().values():
+        if other.base == name and other.scale == "mini":
+            return other.name
+    raise UsageError(
+        f"{name} has no twin at mini scale; prepare its data and use --scale=full."
+    )
+
+
+def data_flags() -> dict[str, DataFlag]:
+    """Returns the flags of all data modules, name -> what they are."""
+    table: dict[str, DataFlag] = {}
+    for module in dict.fromkeys(row.data for row in definitions().values()):
+        table |= flags_of(module)
+    return table
+
+
+def flags_of(module: str) -> dict[str, DataFlag]:
+    """Returns the flags that a data module declares in `FLAGS`."""
+    return dict(getattr(importlib.import_module(module), "FLAGS", {}))
 
 
 def missing_data(definition: Definition, folders: Any) -> str | None:

@@ -1,22 +1,23 @@
 """The workload object that submissions receive: a definition bound to a framework."""
 
+import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from algorithmic_efficiency import evaluation, losses, params, rates, spec
-from algorithmic_efficiency.backends.base import Backend, Pass
+from algorithmic_efficiency import evaluation, losses, metrics, params, rates, spec
+from algorithmic_efficiency.backends.base import Backend, Pass, import_model
 from algorithmic_efficiency.data import Folders
 from algorithmic_efficiency.data.splits import Splits
+from algorithmic_efficiency.definition import Definition
 from algorithmic_efficiency.errors import DataError
-from algorithmic_efficiency.metrics import METRICS
 from algorithmic_efficiency.nn.batch_norm import resolve
 
 
 class Workload:
     """One workload in one framework; members have the names of the public API.
 
-    Every field of `spec.Definition` is an attribute too: `step_hint`, `loss_type`,
-    `num_train_examples`, `validation_target_value`, `max_allowed_runtime_sec`, ...
+    Every field of `definition.Definition` is an attribute too: `step_hint`,
+    `loss_type`, `num_train_examples`, `validation_target_value`, ...
 
     Attributes:
       definition: the row of data behind this workload.
@@ -26,7 +27,7 @@ class Workload:
     """
 
     def __init__(
-        self, definition: spec.Definition, backend: Backend, folders: Folders
+        self, definition: Definition, backend: Backend, folders: Folders
     ) -> None:
         self.definition = definition
         self.folders = folders
@@ -65,20 +66,23 @@ class Workload:
         Args:
           rng: gives the initial values.
           dropout_rate: of the dropout in the layers; None means the workload's own.
-          aux_dropout_rate: of the dropout after the subsampling of the speech models;
-            None means the workload's own, whatever `dropout_rate` is.
+          aux_dropout_rate: of the second kind of dropout, in models that have one; None
+            means the workload's own, whatever `dropout_rate` is.
 
         Raises:
           ValueError: a rate is no number from 0 to 1.
         """
-        definition = rates.with_rates(self.definition, dropout_rate, aux_dropout_rate)
+        arguments = rates.with_rates(
+            self.definition.model, dropout_rate, aux_dropout_rate
+        )
+        definition = dataclasses.replace(self.definition, model=arguments)
         seed = self._backend.seed_from(rng)
         self._model = self._backend.build(definition)
         initial = self._backend.init(self._model, definition, seed)
         shapes = self._backend.shapes(self._model, definition)
         self._shapes = self._backend.tree(lambda name, x: spec.ShapeTuple(x), shapes)
         self._types = self._backend.tree(
-            lambda name, x: params.parameter_type(name), shapes
+            lambda name, x: params.parameter_type(name, definition.all_rules), shapes
         )
         return initial[0], initial[1]
 
@@ -124,8 +128,8 @@ class Workload:
 
         Args:
           params: what `init_model_fn` returned, or its successor.
-          augmented_and_preprocessed_input_batch: `inputs`, and `weights` [B], whose
-            zeros mark padded examples.
+          augmented_and_preprocessed_input_batch: `inputs`, what else the model reads,
+            and `weights`, whose zeros mark what is padded.
           model_state: likewise.
           mode: TRAIN or EVAL.
           rng: for dropout; unused where a workload has none.
@@ -189,7 +193,7 @@ class Workload:
         label_smoothing may be a number or an array of shape (), in JAX traced or not;
         None is 0.
         """
-        what = (self.definition.loss_type, self._backend.ops, label_batch, logits_batch)
+        what = (self.definition.loss, self._backend.ops, label_batch, logits_batch)
         return losses.masked_loss(*what, mask_batch, label_smoothing)
 
     def output_activation_fn(self, logits_batch: Any, framework: str = "") -> Any:
@@ -216,7 +220,7 @@ class Workload:
     ) -> bool:
         name = self.definition.target_metric_name
         value = eval_result[f"{split}/{name}"]
-        return METRICS[name].reaches(value, target)
+        return metrics.target(self.definition).reaches(value, target)
 
     def eval_model(
         self,
@@ -225,22 +229,37 @@ class Workload:
         model_state: spec.ModelAuxiliaryState,
         rng: spec.RandomState = None,
         data_dir: str | None = None,
-        imagenet_v2_data_dir: str | None = None,
+        *,
         global_step: int = 0,
+        **elsewhere: str | None,
     ) -> dict[str, float]:
         """Returns every metric of every split, keyed `train/...`, `validation/...`.
 
         Metrics do not depend on the batch size; it only bounds memory.
+
+        Args:
+          global_batch_size: examples in a forward pass.
+          params, model_state: what is evaluated.
+          rng: not used.
+          data_dir: another folder of the data than the run's.
+          global_step: not used.
+          elsewhere: other paths, by the names of the data modules' flags.
         """
         del rng, global_step
-        folders = self._splits.elsewhere(data_dir, imagenet_v2_data_dir)
-        summary = evaluation.SUMMARIES.get(self.definition.loss_type)
+        folders = self.folders.replaced(data_dir, **elsewhere)
+
+        def predict(batch: Mapping[str, Any], how: str) -> Any:
+            function = None
+            if how:
+                function = import_model(self.definition, self._backend.name, how)
+            return self._backend.predict(
+                self._model, params, model_state, self.place(batch), function
+            )
+
         return evaluation.evaluate(
             self.definition,
             lambda split: self._splits.open(split, folders),
-            lambda batch: self._backend.predict(
-                self._model, params, model_state, self.place(batch), summary
-            ),
+            predict,
             batch_size=global_batch_size,
             workers=self.eval_num_workers,
             bad=self.bad_examples,
@@ -285,7 +304,7 @@ class Workload:
                 "is done by eval_model."
             )
         seed = self._backend.seed_from(data_rng)[0]
-        folders = self._splits.elsewhere(data_dir, None)
+        folders = self.folders.replaced(data_dir)
         batches = self._splits.train_batches(global_batch_size, seed, folders=folders)
         return map(self.place, batches)
 

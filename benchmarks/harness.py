@@ -10,6 +10,7 @@ prepare the next step during this one; all in one process, in turns.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import statistics
@@ -21,10 +22,10 @@ from pathlib import Path
 from typing import Any
 
 from algorithmic_efficiency import cli, registry
+from algorithmic_efficiency.runner import preparation
 from algorithmic_efficiency.runner.clock import Clock
-from algorithmic_efficiency.runner.session import Session
 from algorithmic_efficiency.runner.trainer import Trainer
-from algorithmic_efficiency.runner.trial import Progress, Rules, run_trial
+from algorithmic_efficiency.runner.trial import NoRecords, Progress, Rules, run_trial
 
 WORKLOAD = "imagenet_resnet_mini"
 ROUNDS = 15
@@ -97,7 +98,7 @@ def overhead(framework: str, arguments: argparse.Namespace) -> dict[str, float]:
         flags = [f"--workload={WORKLOAD}", f"--framework={framework}", "--skip_evals"]
         flags += [f"--experiment_dir={folder}", f"--data_dir={arguments.data_dir}"]
         config = cli.make_config(cli.parse(["runner", *flags]))
-        with Session(config, 0, 0).opened() as trainer:
+        with contextlib.closing(preparation.trainer(config, 0, 0)) as trainer:
             trainer.open_data(0)
             loop(trainer, 3, wait=True)
             for _ in range(ROUNDS):
@@ -153,7 +154,7 @@ def trial(trainer: Trainer, steps: int) -> float:
     """Returns seconds per step of the trial loop without evaluations."""
     rules = Rules(1e9, 1e9, steps, skip_evals=True)
     begin = time.perf_counter()
-    run_trial(trainer, Clock(), rules, Progress())
+    run_trial(trainer, NoRecords(), Clock(), rules, Progress())
     return (time.perf_counter() - begin) / steps
 
 

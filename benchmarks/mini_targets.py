@@ -22,9 +22,8 @@ import os
 import statistics
 from typing import Any
 
-from algorithmic_efficiency import registry, seeds, submission
+from algorithmic_efficiency import metrics, registry, seeds, submission
 from algorithmic_efficiency.data import Folders
-from algorithmic_efficiency.metrics import METRICS
 from algorithmic_efficiency.paths import folder_of
 from algorithmic_efficiency.runner import tuning
 from algorithmic_efficiency.runner.clock import Clock
@@ -60,7 +59,7 @@ def main() -> None:
     asked = parser.parse_args()
     definition = registry.get(asked.workload)
     steps = int(SHARE_OF_STEPS * definition.step_hint)
-    sign = 1 if METRICS[definition.target_metric_name].maximize else -1
+    sign = 1 if metrics.target(definition).maximize else -1
     search = [
         Job(asked.workload, name, point, 0, steps, asked.data_dir)
         for name in asked.algorithms
@@ -114,7 +113,9 @@ def run(job: Job) -> tuple[Job, float, float]:
     trainer.close()
     _, result = progress.evals[-1]
     name = definition.target_metric_name
-    worst = -math.inf if METRICS[name].maximize else math.inf  # of a run that diverged
+    worst = (
+        -math.inf if metrics.target(definition).maximize else math.inf
+    )  # of a run that diverged
     values = [result.get(f"{s}/{name}", worst) for s in ("validation", "test")]
     line = {k: v for k, v in dataclasses.asdict(job).items() if k != "data_dir"}
     shown = [value if math.isfinite(value) else None for value in values]

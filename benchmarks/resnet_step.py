@@ -128,7 +128,7 @@ def torch_step(model: Any, images: Any) -> Step:
 
     def step() -> None:
         model.zero_grad()
-        torch.nn.functional.cross_entropy(model(images), targets).backward()
+        torch.nn.functional.cross_entropy(model({"inputs": images}), targets).backward()
 
     return step
 
@@ -154,7 +154,7 @@ def jax_step(model: Any, shape: tuple[int, ...]) -> Step:
     import optax
 
     random = np.random.default_rng(0)
-    shapes = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros(shape))
+    shapes = jax.eval_shape(model.init, jax.random.key(0), {"inputs": jnp.zeros(shape)})
     variables = jax.tree.map(
         lambda s: jnp.asarray(random.standard_normal(s.shape) * 0.05, s.dtype), shapes
     )
@@ -166,7 +166,9 @@ def jax_step(model: Any, shape: tuple[int, ...]) -> Step:
     def gradients(params: Any, stats: Any) -> Any:
         def loss(params: Any) -> Any:
             variables = {"params": params, "batch_stats": stats}
-            logits, new = model.apply(variables, images, mutable=["batch_stats"])
+            logits, new = model.apply(
+                variables, {"inputs": images}, mutable=["batch_stats"]
+            )
             losses = optax.softmax_cross_entropy_with_integer_labels(logits, targets)
             return losses.mean(), new
 

@@ -24,9 +24,9 @@ from statistics import NormalDist
 
 import numpy as np
 
-from scoring.rules import Rules, scores
-from scoring.table import Table
-from scoring.uncertainty import bootstrap, interval
+from scoring.rules.scores import Rules, scores
+from scoring.rules.table import Table
+from scoring.rules.uncertainty import bootstrap, interval
 from tests.scoring.trees import public_logs, under_other_names, write_tree
 
 ROUNDS = 3

@@ -14,9 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from algorithmic_efficiency import registry
+from algorithmic_efficiency import metrics, registry
 from algorithmic_efficiency.data import Folders
-from algorithmic_efficiency.metrics import METRICS, Batch
 from algorithmic_efficiency.paths import folder_of
 from workloads._librispeech import data
 
@@ -38,10 +37,13 @@ def main() -> None:
     rounds = []
     for _ in range(5):
         begin = time.perf_counter()
-        batch = Batch(*arrays, split.detokenise)
+        outputs, targets, weights = arrays
+        batch = {"targets": targets, "weights": weights}
+        seen = metrics.Seen(outputs, batch, definition.loss, split.tokenizer)
         line: dict[str, Any] = {"utterances": options.utterances}
         for name in ("wer_true", "wer"):
-            errors, words = METRICS[name].update(batch, definition.loss_type)
+            metric = metrics.find(f"workloads._librispeech.metrics.{name}")
+            errors, words = metric.update(seen)
             line[name] = round(errors / words, 4)
         rounds.append({"seconds": round(time.perf_counter() - begin, 4), **line})
     print(json.dumps(min(rounds, key=lambda line: line["seconds"])))

@@ -14,9 +14,14 @@ from algorithmic_efficiency.errors import UserError
 from algorithmic_efficiency.files import readable
 from algorithmic_efficiency.paths import folder_of, path_of
 from algorithmic_efficiency.text import show
-from dataset_setup import check, check_speech
+from dataset_setup import check, check_small, check_speech
 
-CHECKS = {"imagenet": check.imagenet, "librispeech": check_speech.librispeech}
+CHECKS = {
+    "imagenet": check.imagenet,
+    "librispeech": check_speech.librispeech,
+    "cifar": check_small.cifar,
+    "mnist": check_small.mnist,
+}
 
 
 def main(argv: Sequence[str]) -> int:
@@ -36,7 +41,8 @@ def main(argv: Sequence[str]) -> int:
         arguments = vars(parser.parse_args(argv))
         run = CHECKS[arguments.pop("data_set")]
         with readable():
-            return run(Folders(**arguments), decode=True)
+            folders = Folders(arguments.pop("data_dir")).replaced(**arguments)
+            return run(folders, decode=True)
     except UserError as error:
         show(str(error), sys.stderr)
         return 2

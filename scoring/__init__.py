@@ -13,11 +13,11 @@ import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from scoring.frames import Frames
+    from scoring.report.frames import Frames
 
 
 def load(submission_directory: str | os.PathLike[str], **options: Any) -> Frames:
     """Return trials, evaluations and scores as tables of pandas; see `frames.load`."""
-    from scoring import frames
+    from scoring.report import frames
 
     return frames.load(submission_directory, **options)

@@ -14,19 +14,21 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from algorithmic_efficiency import registry
+from algorithmic_efficiency.definition import DEFAULT_EDITION, EDITIONS
 from algorithmic_efficiency.errors import SubmissionError, UsageError
 from algorithmic_efficiency.paths import folder_of
 from algorithmic_efficiency.sources import style_of
 from algorithmic_efficiency.submission import FRAMEWORK_MODULES, framework_of
 from algorithmic_efficiency.text import show
-from scoring import dry_run, flags
-from scoring.benchmark import VERSIONS, load
-from scoring.files import read_bytes
-from scoring.fingerprints import telltale_numbers
+from scoring import flags
+from scoring.checker import dry_run
+from scoring.checker.fingerprints import telltale_numbers
+from scoring.checker.submission_rules import check_source
+from scoring.checker.syntax import Finding
 from scoring.flags import Flag
-from scoring.records import shorten
-from scoring.submission_rules import check_source
-from scoring.syntax import Finding
+from scoring.reading.benchmark import load
+from scoring.reading.files import read_bytes
+from scoring.reading.records import shorten
 
 FLAGS = (
     Flag("dry_run", True, "also run three steps, twice; needs the framework"),
@@ -53,7 +55,7 @@ def main(argv: Sequence[str]) -> int:
             values.framework or framework_of(path) or "pytorch",
             dry_run.hyperparameters(path, values.tuning_search_space),
             folder_of("data_dir", values.data_dir).resolve(),
-            load("0.6").workloads,
+            load(DEFAULT_EDITION).workloads,
         )
         findings = merged(findings, rehearse(plan, values.workload))
     for finding in findings:
@@ -68,7 +70,7 @@ def main(argv: Sequence[str]) -> int:
 
 def read(path: Path) -> list[Finding]:
     """Return what the source shows; raises SubmissionError if it cannot be read."""
-    names = {name for version in VERSIONS for name in load(version).definitions}
+    names = {name for version in EDITIONS for name in load(version).definitions}
     names |= {f"{name}_mini" for name in names} | set(registry.definitions())
     try:
         source = importlib.util.decode_source(read_bytes(path, MOST_BYTES))

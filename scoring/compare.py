@@ -12,24 +12,29 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+from algorithmic_efficiency.definition import EDITIONS
 from algorithmic_efficiency.errors import UsageError
 from algorithmic_efficiency.text import printable, show
 from scoring import flags
-from scoring.benchmark import VERSIONS
-from scoring.compare_text import Sides, text, verdict
-from scoring.differences import find_differences, section
-from scoring.evaluations import Trial
-from scoring.files import is_there, storing
 from scoring.flags import Flag
-from scoring.logs import of_framework, read_trial
-from scoring.places import FRAMEWORKS, elsewhere, is_trial
-from scoring.results import build
+from scoring.reading.files import is_there, storing
+from scoring.reading.logs import of_framework, read_trial
+from scoring.reading.places import FRAMEWORKS, elsewhere, is_trial
+from scoring.reading.trials import Trial
+from scoring.report.compare_text import Sides, text, verdict
+from scoring.report.differences import find_differences, section
+from scoring.rules.results import build
+from scoring.rules.scored import Options, prepare
 from scoring.score_submissions import check_bootstrap, make_folder
-from scoring.scored import Options, prepare
 
 FLAGS = (
     Flag("output_dir", "scoring_results", "folder for comparison.html"),
-    Flag("benchmark_version", "0.6", "targets and budgets", VERSIONS),
+    Flag(
+        "benchmark_version",
+        "",
+        "targets and budgets; by default what the run records say, or 0.6",
+        EDITIONS,
+    ),
     Flag("time", "submission_time", "the clock", ("submission_time", "steps")),
     Flag("framework", "", "which runs count where a folder has both", FRAMEWORKS),
     Flag("report", True, "write comparison.html too"),
@@ -68,7 +73,7 @@ def main(argv: Sequence[str]) -> int:
     columns = shutil.get_terminal_size((WIDE, 0)).columns
     show(text(results, scored, differences, names, columns))
     if values.report:
-        from scoring.report import Opening, write_report
+        from scoring.report.page import Opening, write_report
 
         page = make_folder(values.output_dir) / "comparison.html"
         title = f"AlgoPerf: {names[0]} and {names[1]}"

@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 from algorithmic_efficiency.errors import UsageError, UserError
 from algorithmic_efficiency.paths import path_of
 from algorithmic_efficiency.text import show
-from scoring.records import shorten
+from scoring.reading.records import shorten
 
 
 @dataclass(frozen=True)

@@ -12,24 +12,26 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from algorithmic_efficiency.backends.tuning_cpu import keep_freed_memory
+from algorithmic_efficiency.definition import EDITIONS
 from algorithmic_efficiency.errors import StorageError, UsageError
 from algorithmic_efficiency.paths import path_of
 from algorithmic_efficiency.text import show
-from scoring import flags, outputs
-from scoring.benchmark import VERSIONS
-from scoring.evaluations import Trial
-from scoring.files import storing
+from scoring import flags
 from scoring.flags import Flag
-from scoring.logs import EACH, has_failed, of_framework, read_tree
-from scoring.places import FRAMEWORKS
-from scoring.results import Results, build
-from scoring.saved import load_trials, save_trials
-from scoring.scored import Options, Scored, prepare
+from scoring.reading.files import storing
+from scoring.reading.logs import EACH, has_failed, of_framework, read_tree
+from scoring.reading.places import FRAMEWORKS
+from scoring.reading.saved import load_trials, save_trials
+from scoring.reading.trials import Trial
+from scoring.report import outputs
+from scoring.rules.results import Results, build
+from scoring.rules.scored import Options, Scored, prepare
 
 FLAGS = (
     Flag("submission_directory", "", "folder of submissions, <submission>/<study>/..."),
     Flag("output_dir", "scoring_results", "folder for everything that is written"),
-    Flag("benchmark_version", "0.6", "workloads, targets, budgets", VERSIONS),
+    Flag("benchmark_version", "", "workloads, targets, budgets; by default what the "
+         "run records say, or 0.6", EDITIONS),
     Flag("rules", "exact", "exact, or number for number the public tool's",
          ("exact", "published")),
     Flag("time", "submission_time", "the clock to score by",
@@ -112,8 +114,8 @@ def make_folder(name: str) -> Path:
 
 def write_pages(results: Results, scored: Scored, folder: Path) -> None:
     """Write the pictures and the report; only this loads matplotlib and plotly."""
-    from scoring.pictures import write_pictures
-    from scoring.report import write_report
+    from scoring.report.page import write_report
+    from scoring.report.pictures import write_pictures
 
     with storing(folder):
         write_pictures(results, folder)

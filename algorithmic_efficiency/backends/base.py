@@ -13,9 +13,9 @@ from typing import Any, Protocol
 
 from algorithmic_efficiency import random_utils, sources
 from algorithmic_efficiency.backends import tuning_cpu
+from algorithmic_efficiency.definition import Definition
 from algorithmic_efficiency.errors import UsageError
-from algorithmic_efficiency.losses import Ops
-from algorithmic_efficiency.spec import Definition
+from algorithmic_efficiency.ops import Ops
 from algorithmic_efficiency.state.walk import Kind
 
 FRAMEWORKS = ("pytorch", "jax")
@@ -43,8 +43,6 @@ class Pass:
 
 
 EVALUATION = Pass(train=False, use_running_average=True, update=False)
-# (ops, batch on the devices, outputs) -> a tree of less than the outputs.
-Summary = Callable[[Ops, Mapping[str, Any], Any], Any]
 
 
 class Backend(Protocol):
@@ -97,11 +95,12 @@ class Backend(Protocol):
         params: Any,
         model_state: Any,
         batch: Any,
-        summary: Summary | None = None,
+        how: Callable[..., Any] | None = None,
     ) -> Any:
         """Returns the outputs of an evaluation forward pass as NumPy.
 
-        Where there is a `summary`, it is computed on the devices and returned instead.
+        Where there is a `how`, a function of the model files, it runs on the devices
+        and what it returns is returned instead; see `definition.Evaluate`.
         """
 
     def place(self, batch: Mapping[str, Any], fields: Mapping[str, Any]) -> Any:
@@ -138,9 +137,9 @@ class Backend(Protocol):
         """Returns versions and devices for the record."""
 
 
-def import_model(definition: Definition, framework: str) -> Any:
-    """Returns the class `Model` of a workload in one framework."""
-    return importlib.import_module(f"{definition.package}.{framework}").Model
+def import_model(definition: Definition, framework: str, name: str = "Model") -> Any:
+    """Returns `Model`, or another name of a workload's file for one framework."""
+    return getattr(importlib.import_module(f"{definition.package}.{framework}"), name)
 
 
 def make(framework: str, *, submission: Path | None = None, **options: Any) -> Backend:

@@ -12,12 +12,12 @@ import optax
 
 from algorithmic_efficiency import jax_sharding_utils
 from algorithmic_efficiency import params as parameters
-from algorithmic_efficiency.backends.base import Pass, Summary, import_model
+from algorithmic_efficiency.backends.base import Pass, import_model
 from algorithmic_efficiency.backends.compilation_caches import turn_off_jax
 from algorithmic_efficiency.backends.jax_ops import JaxOps as JaxOps
 from algorithmic_efficiency.backends.jax_waiting import Barrier
+from algorithmic_efficiency.definition import Definition, Field
 from algorithmic_efficiency.nn.batch_norm.jax import recalibrate
-from algorithmic_efficiency.spec import Definition, Field
 from algorithmic_efficiency.state import jax as state
 from algorithmic_efficiency.state import kinds
 
@@ -38,6 +38,7 @@ class JaxBackend:
     def __init__(self) -> None:
         self.ops = JaxOps()
         self._barrier = Barrier()
+        self._rules = parameters.RULES
 
     @property
     def device_count(self) -> int:
@@ -46,18 +47,20 @@ class JaxBackend:
 
     def build(self, definition: Definition) -> Any:
         """Returns the Flax module."""
+        self._rules = tuple(dict.fromkeys((*definition.rules, *self._rules)))
         return import_model(definition, self.name)(**definition.model)
 
     def shapes(self, model: Any, definition: Definition) -> dict[str, tuple[int, ...]]:
         """Returns canonical names and shapes; traces the model, computes nothing."""
-        tree = _variable_shapes(model, _example_inputs(definition))
-        return parameters.shapes_from_jax(tree["params"])
+        tree = _variable_shapes(model, _example_batch(definition))
+        return parameters.shapes_from_jax(tree["params"], self._rules)
 
     def init(self, model: Any, definition: Definition, seed: tuple[int, int]) -> Any:
         """Returns (params tree, {'batch_stats': tree} or {}) on all devices."""
-        tree = _variable_shapes(model, _example_inputs(definition))
-        shapes = parameters.shapes_from_jax(tree["params"])
-        params = parameters.to_jax(parameters.initial(definition, shapes, seed))
+        tree = _variable_shapes(model, _example_batch(definition))
+        shapes = parameters.shapes_from_jax(tree["params"], self._rules)
+        values = parameters.initial(definition.initial, shapes, seed)
+        params = parameters.to_jax(values, self._rules)
         state = {}
         if "batch_stats" in tree:
             state["batch_stats"] = parameters.initial_statistics(tree["batch_stats"])
@@ -65,12 +68,11 @@ class JaxBackend:
 
     def tree(self, function: Any, shapes: Mapping[str, Any]) -> Any:
         """Returns function(name, JAX's shape) as a tree like the parameters'."""
-        return parameters.tree_like_jax(
-            {
-                name: function(name, parameters.shape_in_jax(name, shape))
-                for name, shape in shapes.items()
-            }
-        )
+        made = {}
+        for name, shape in shapes.items():
+            own = parameters.shape_in_jax(name, shape, self._rules)
+            made[name] = function(name, own)
+        return parameters.tree_like_jax(made, self._rules)
 
     def adopt(self, optimizer_state: Any) -> Any:
         """Returns the state with arrays that are on no mesh yet on all devices.
@@ -88,8 +90,7 @@ class JaxBackend:
         try:
             result = model.apply(
                 {"params": params, **(model_state or {})},
-                batch["inputs"],
-                weights=batch.get("weights"),
+                dict(batch),
                 train=how.train,
                 use_running_average=how.use_running_average,
                 rngs={"dropout": how.rng} if how.train and draws else None,
@@ -98,8 +99,8 @@ class JaxBackend:
             )
         except flax.errors.InvalidRngError as error:
             raise ValueError(
-                "Found rng=None in mode TRAIN; this model draws dropout or masks of "
-                "SpecAugment from it. Pass the rng of update_params, or another key."
+                "Found rng=None in mode TRAIN; this model draws random numbers, as for "
+                "dropout, from it. Pass the rng of update_params, or another key."
             ) from error
         if not moves:
             return result, model_state
@@ -115,9 +116,8 @@ class JaxBackend:
             return model_state
 
         def forward(moments: Any, batch: Any) -> Any:
-            return _moments(
-                model, {"params": params, **state, "moments": moments}, batch
-            )
+            variables = {"params": params, **state, "moments": moments}
+            return _moments(model, variables, dict(batch))
 
         exact = recalibrate(forward, state["batch_stats"], batches)
         return {**state, "batch_stats": exact}
@@ -128,13 +128,11 @@ class JaxBackend:
         params: Any,
         model_state: Any,
         batch: Any,
-        summary: Summary | None = None,
+        how: Callable[..., Any] | None = None,
     ) -> Any:
-        """Returns the outputs with running statistics, or their summary, as NumPy."""
+        """Returns the outputs with running statistics, or what `how` returns."""
         variables = {"params": params, **(model_state or {})}
-        if summary is None:
-            batch = {"inputs": batch["inputs"]}
-        outputs = _predict(model, summary, variables, dict(batch))
+        outputs = _predict(model, how or _outputs, variables, dict(batch))
         return jax.tree.map(np.asarray, outputs)
 
     def place(self, batch: Mapping[str, Any], fields: Mapping[str, Any]) -> Any:
@@ -171,7 +169,7 @@ class JaxBackend:
 
     def canonical(self, params: Any, model_state: Any) -> dict[str, Any]:
         """Returns parameters and running statistics as canonical NumPy arrays."""
-        flat = parameters.from_jax(jax.device_get(params))
+        flat = parameters.from_jax(jax.device_get(params), self._rules)
         statistics = jax.device_get((model_state or {}).get("batch_stats", {}))
         return {**flat, **parameters.statistics_from_jax(statistics)}
 
@@ -196,10 +194,11 @@ def _moving(model_state: Any) -> str:
     return "moments" if "moments" in model_state else "batch_stats"
 
 
-def _example_inputs(definition: Definition) -> Any:
+def _example_batch(definition: Definition) -> Any:
+    """Returns shapes and dtypes of a batch of one example."""
     return jax.tree.map(
-        lambda field: jax.ShapeDtypeStruct((1, *field.shape), field.dtype),
-        definition.fields["inputs"],
+        lambda field: jax.ShapeDtypeStruct((field.rows, *field.shape), field.dtype),
+        dict(definition.fields),
         is_leaf=lambda x: isinstance(x, Field),
     )
 
@@ -209,33 +208,31 @@ def _variable_shapes_of(model: Any, leaves: tuple[Any, ...], structure: Any) -> 
     initialize: Callable[..., Any] = functools.partial(
         model.init, train=False, use_running_average=True
     )
-    inputs = jax.tree.unflatten(structure, leaves)
-    return jax.eval_shape(initialize, jax.random.key(0), inputs)
+    batch = jax.tree.unflatten(structure, leaves)
+    return jax.eval_shape(initialize, jax.random.key(0), batch)
 
 
-def _variable_shapes(model: Any, inputs: Any) -> Any:
-    leaves, structure = jax.tree.flatten(inputs)
+def _variable_shapes(model: Any, batch: Any) -> Any:
+    leaves, structure = jax.tree.flatten(batch)
     return _variable_shapes_of(model, tuple(leaves), structure)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
-def _predict(model: Any, summary: Summary | None, variables: Any, batch: Any) -> Any:
-    outputs = model.apply(
-        variables, batch["inputs"], train=False, use_running_average=True
-    )
-    return outputs if summary is None else summary(JaxOps(), batch, outputs)
+def _predict(
+    model: Any, how: Callable[..., Any], variables: Any, batch: dict[str, Any]
+) -> Any:
+    return how(model, variables, batch)
+
+
+def _outputs(model: Any, variables: Any, batch: dict[str, Any]) -> Any:
+    return model.apply(variables, batch, train=False, use_running_average=True)
 
 
 @functools.partial(jax.jit, static_argnums=0)
 def _moments(model: Any, variables: Any, batch: Any) -> Any:
     """Returns the moments of the batch statistics after one more batch."""
     _, new = model.apply(
-        variables,
-        batch["inputs"],
-        weights=batch.get("weights"),
-        train=False,
-        use_running_average=False,
-        mutable=["moments"],
+        variables, batch, train=False, use_running_average=False, mutable=["moments"]
     )
     return new["moments"]
 

@@ -8,7 +8,7 @@ device, as `flax.jax_utils.replicate` puts it, and an evaluation uses the first 
 `sources.style_of` chooses this backend by what the submission calls.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import flax
@@ -17,11 +17,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from algorithmic_efficiency import jax_sharding_utils
-from algorithmic_efficiency.backends.base import Pass, Summary
+from algorithmic_efficiency.backends.base import Pass
 from algorithmic_efficiency.backends.jax import JaxBackend
+from algorithmic_efficiency.definition import Definition
 from algorithmic_efficiency.errors import SubmissionError
 from algorithmic_efficiency.nn.batch_norm.jax import summed_over
-from algorithmic_efficiency.spec import Definition
 
 
 def make() -> "PmapBackend":
@@ -88,11 +88,11 @@ class PmapBackend(JaxBackend):
         params: Any,
         model_state: Any,
         batch: Any,
-        summary: Summary | None = None,
+        how: Callable[..., Any] | None = None,
     ) -> Any:
         """Returns the outputs of the first device's parameters for the whole batch."""
         return super().predict(
-            model, _first(params), _first(model_state), _merged(batch), summary
+            model, _first(params), _first(model_state), _merged(batch), how
         )
 
     def place(self, batch: Mapping[str, Any], fields: Mapping[str, Any]) -> Any:

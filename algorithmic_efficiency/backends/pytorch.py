@@ -1,7 +1,7 @@
 """PyTorch: one device, images in channels_last memory, parameters contiguous."""
 
 import contextlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -12,15 +12,15 @@ from algorithmic_efficiency import params as parameters
 from algorithmic_efficiency.backends.base import (
     EVALUATION,
     Pass,
-    Summary,
     import_model,
 )
 from algorithmic_efficiency.backends.compilation_caches import TorchCaches
 from algorithmic_efficiency.backends.pytorch_ops import TorchOps as TorchOps
 from algorithmic_efficiency.backends.pytorch_weights import RealWeights
+from algorithmic_efficiency.definition import Definition
+from algorithmic_efficiency.nn import pytorch_cpu
 from algorithmic_efficiency.nn.batch_norm.moments import recalibrate
 from algorithmic_efficiency.nn.batch_norm.pytorch import batch_norm_mode
-from algorithmic_efficiency.spec import Definition
 from algorithmic_efficiency.state import kinds
 from algorithmic_efficiency.state import pytorch as state
 
@@ -65,7 +65,7 @@ class PyTorchBackend:
         """Returns (module on the device, None)."""
         module: nn.Module = model(**definition.model)
         shapes = {name: tuple(p.shape) for name, p in module.named_parameters()}
-        values = parameters.initial(definition, shapes, seed)
+        values = parameters.initial(definition.initial, shapes, seed)
         with torch.no_grad():
             for name, parameter in module.named_parameters():
                 parameter.copy_(torch.from_numpy(values[name]))
@@ -94,9 +94,12 @@ class PyTorchBackend:
                 use_running_average=how.use_running_average,
             ),
         ):
-            mask = self._real.mask(batch.get("weights"))
             options = {key: float(value) for key, value in how.options.items()}
-            return params(batch["inputs"], mask, **options), model_state
+            return params(self._seen(batch), **options), model_state
+
+    def _seen(self, batch: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns the batch as models see it: no weights where nothing is padded."""
+        return {**batch, "weights": self._real.mask(batch.get("weights"))}
 
     def recalibrate(
         self, model: Any, params: Any, model_state: Any, batches: Iterable[Any]
@@ -106,9 +109,7 @@ class PyTorchBackend:
         recalibrate(
             params,
             batches,
-            lambda batch: params(
-                batch["inputs"], self._real.mask(batch.get("weights"))
-            ),
+            lambda batch: params(self._seen(batch)),
         )
         return model_state
 
@@ -118,13 +119,18 @@ class PyTorchBackend:
         params: Any,
         model_state: Any,
         batch: Any,
-        summary: Summary | None = None,
+        how: Callable[..., Any] | None = None,
     ) -> Any:
-        """Returns the outputs with running statistics, or their summary, as NumPy."""
-        outputs, _ = self.forward(model, params, batch, model_state, EVALUATION)
-        if summary is not None:
-            outputs = summary(self.ops, batch, outputs)
-        return _to_numpy(outputs)
+        """Returns the outputs with running statistics, or what `how` returns."""
+        if how is None:
+            outputs, _ = self.forward(model, params, batch, model_state, EVALUATION)
+            return _to_numpy(outputs)
+        params.eval()
+        with (
+            torch.no_grad(),
+            batch_norm_mode(params, update=False, use_running_average=True),
+        ):
+            return _to_numpy(how(params, batch))
 
     def place(self, batch: Mapping[str, Any], fields: Mapping[str, Any]) -> Any:
         """Returns the batch on the device, images as channels_last [B, C, H, W].
@@ -202,13 +208,14 @@ class PyTorchBackend:
             torch.cuda.set_rng_state(states["cuda"], self.device)
 
     def describe(self) -> dict[str, Any]:
-        """Returns versions and devices."""
+        """Returns versions, devices, and who multiplies in dense layers on a CPU."""
         on_gpu = self.device.type == "cuda"
         name = torch.cuda.get_device_name(self.device) if on_gpu else "cpu"
         return {
             "torch": torch.__version__,
             "devices": [name],
             "threads": torch.get_num_threads(),
+            "dense_layers": "the GPU" if on_gpu else pytorch_cpu.describe(),
         }
 
 

@@ -5,12 +5,40 @@ import logging
 import multiprocessing
 import os
 import threading
+import weakref
+from collections.abc import Iterator
 from typing import Any
 
 from algorithmic_efficiency import seeds
 
 _MAX_THREADS = 16
 _READY_BATCHES = 2  # finished and waiting, beside those in the making
+
+
+class Stream(Iterator[Any]):
+    """Batches that are being made in the background; it ends when it is closed.
+
+    It closes itself when nobody holds it, or at the latest when the interpreter ends:
+    left to themselves, grain's iterators complain when their modules are taken apart.
+    """
+
+    def __init__(self, batches: Any, finish: Any, workers: int) -> None:
+        self._running = [background(batches, finish, workers)]
+        self._running[0].start_prefetch()
+        self._ready: list[Any] = []
+        self.close = weakref.finalize(self, close, self._running)
+
+    def get_ready(self) -> None:
+        """Makes the next batch, unless that has been done or the stream is closed."""
+        if self._running and not self._ready:
+            self._ready.append(next(self._running[0]))
+
+    def __next__(self) -> Any:
+        if not self._running:
+            raise StopIteration
+        if self._ready:
+            return self._ready.pop()
+        return next(self._running[0])
 
 
 def background(batches: Any, finish: Any, workers: int) -> Any:

@@ -6,24 +6,30 @@ example's augmentation depends on nothing but the seed and its place in the stre
 """
 
 import dataclasses
-import weakref
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
-from algorithmic_efficiency.data.background import background, close, grain
+from algorithmic_efficiency.data.background import Stream, grain
 from algorithmic_efficiency.data.dataset import (
     Bad,
     BadExample,
     BadExamples,
     Dataset,
     Fields,
+    Plan,
     too_many,
 )
 from algorithmic_efficiency.errors import DataError
 
 Batch = Fields
+# What is made of a batch before it is finished: fields, (name, why) of bad examples, how
+# many examples there are, and a seed for what is done to the whole batch.
+Made = tuple[Fields, Bad, int, int]
+Finished = tuple[Batch, Bad, int]
+
+_ENDLESS = 2**62
 
 
 def train_batches(
@@ -49,45 +55,76 @@ def train_batches(
       bad: those that are known already; others are added to it.
     """
     bad = BadExamples(len(dataset.examples)) if bad is None else bad
-    elements = _train_elements(dataset, seed)
-    batches = elements.batch(batch_size, batch_fn=_collate)[start:]
-    stream = _Stream(batches, _Finish(dataset, batch_size), workers)
+    order, augmentation, mixing = np.random.SeedSequence(seed).generate_state(3)
+    if dataset.plan is None:
+        numbers = grain().MapDataset.range(len(dataset.examples))
+        endless = numbers.shuffle(seed=int(order)).repeat()
+        elements = endless.random_map(_TrainElement(dataset), seed=int(augmentation))
+        batches = elements.batch(batch_size, batch_fn=_Collate(dataset, batch_size))
+    else:
+        planned = _Planned(dataset, dataset.plan(batch_size, int(order)), batch_size)
+        numbers = grain().MapDataset.range(_ENDLESS)
+        batches = numbers.random_map(planned.train, seed=int(augmentation))
+    if dataset.mix is not None:
+        batches = batches.random_map(_with_seed, seed=int(mixing))
+    stream = Stream(batches[start:], _Finish(dataset, batch_size, mix=True), workers)
     return TrainBatches(stream, start, bad)
 
 
 def eval_batches(
-    dataset: Dataset,
-    batch_size: int,
-    *,
-    workers: int = 0,
-    left_out: list[tuple[str, str]] | None = None,
-) -> Iterator[Batch]:
-    """Yields every example exactly once, in order; the last batch is padded by zeros.
+    dataset: Dataset, batch_size: int, *, workers: int = 0, tolerant: bool = False
+) -> "EvalBatches":
+    """Returns every example exactly once, in order; the last batch is padded by zeros.
 
-    `weights` is 1 for an example and 0 for padding.
+    `weights` is 1 for an example and 0 for padding, unless the reader gives finer ones.
 
     Args:
       dataset: the split.
       batch_size: examples in a batch.
       workers: processes that decode; 0 decodes in threads of this process.
-      left_out: gets (name, why) of each example that cannot be decoded; padding takes
-        its place.
+      tolerant: whether padding takes the place of an example that cannot be decoded.
 
     Raises:
-      DataError: an example cannot be decoded and there is no list `left_out`.
+      DataError: while iterating, an example cannot be decoded, unless `tolerant`.
     """
-    numbers = grain().MapDataset.range(len(dataset.examples))
-    elements = numbers.map(_EvalElement(dataset, left_out is None))
-    batches = elements.batch(batch_size, batch_fn=_collate)
-    stream = _Stream(batches, _Finish(dataset, batch_size), workers)
-    try:
-        for batch, bad in stream:
-            if left_out is not None:
-                left_out.extend(bad)
-            if batch:
-                yield batch
-    finally:
-        stream.close()
+    if dataset.plan is None:
+        numbers = grain().MapDataset.range(len(dataset.examples))
+        elements = numbers.map(_EvalElement(dataset, not tolerant))
+        batches = elements.batch(batch_size, batch_fn=_Collate(dataset, batch_size))
+    else:
+        plan = dataset.plan(batch_size, None)
+        planned = _Planned(dataset, plan, batch_size, strict=not tolerant)
+        batches = grain().MapDataset.range(len(plan)).map(planned.evaluate)
+    return EvalBatches(dataset, Stream(batches, _Finish(dataset, batch_size), workers))
+
+
+class EvalBatches(Iterator[Batch]):
+    """The batches of one evaluation of a split, to be iterated once.
+
+    Attributes:
+      dataset: the split.
+      counted: examples in the batches handed out so far.
+      left_out: (name, why) of each example that could not be decoded.
+    """
+
+    def __init__(self, dataset: Dataset, stream: Stream) -> None:
+        self.dataset = dataset
+        self.counted = 0
+        self.left_out: list[tuple[str, str]] = []
+        self._stream = stream
+
+    def __next__(self) -> Batch:
+        try:
+            for batch, bad, count in self._stream:
+                self.left_out.extend(bad)
+                self.counted += count
+                if batch:
+                    return dict(batch)
+        except BaseException:
+            self._stream.close()
+            raise
+        self._stream.close()
+        raise StopIteration
 
 
 class TrainBatches(Iterator[Batch]):
@@ -98,7 +135,7 @@ class TrainBatches(Iterator[Batch]):
       bad: those that were replaced in the batches handed out.
     """
 
-    def __init__(self, stream: "_Stream", position: int, bad: BadExamples) -> None:
+    def __init__(self, stream: Stream, position: int, bad: BadExamples) -> None:
         self.position = position
         self.bad = bad
         self._stream = stream
@@ -111,7 +148,8 @@ class TrainBatches(Iterator[Batch]):
         self._stream.get_ready()
 
     def __next__(self) -> Batch:
-        batch, bad = next(self._stream)
+        made: Finished = next(self._stream)
+        batch, bad, _ = made
         self.bad.add(bad)
         self.position += 1
         return batch
@@ -119,41 +157,6 @@ class TrainBatches(Iterator[Batch]):
     def close(self) -> None:
         """Stops the threads and processes that make batches; there are no more then."""
         self._stream.close()
-
-
-class _Stream(Iterator[tuple[Batch, Bad]]):
-    """Batches that are being made in the background; it ends when it is closed.
-
-    It closes itself when nobody holds it, or at the latest when the interpreter ends:
-    left to themselves, grain's iterators complain when their modules are taken apart.
-    """
-
-    def __init__(self, batches: Any, finish: "_Finish", workers: int) -> None:
-        self._running = [background(batches, finish, workers)]
-        self._running[0].start_prefetch()
-        self._ready: list[tuple[Batch, Bad]] = []
-        self.close = weakref.finalize(self, close, self._running)
-
-    def get_ready(self) -> None:
-        """Makes the next batch, unless that has been done or the stream is closed."""
-        if self._running and not self._ready:
-            self._ready.append(next(self._running[0]))
-
-    def __next__(self) -> tuple[Batch, Bad]:
-        if not self._running:
-            raise StopIteration
-        if self._ready:
-            return self._ready.pop()
-        made: tuple[Batch, Bad] = next(self._running[0])
-        return made
-
-
-def _train_elements(dataset: Dataset, seed: int) -> Any:
-    """Returns the endless sequence of training examples, shuffled and augmented."""
-    order, augmentation = np.random.SeedSequence(seed).generate_state(2)
-    numbers = grain().MapDataset.range(len(dataset.examples))
-    endless = numbers.shuffle(seed=int(order)).repeat()
-    return endless.random_map(_TrainElement(dataset), seed=int(augmentation))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -186,7 +189,7 @@ class _EvalElement:
     dataset: Dataset
     strict: bool  # raises an error instead
 
-    def __call__(self, index: int) -> tuple[Fields, Bad]:
+    def __call__(self, index: Any) -> tuple[Fields, Bad]:
         try:
             return self.dataset.element(self.dataset.examples[index], None), ()
         except BadExample as error:
@@ -199,28 +202,83 @@ class _EvalElement:
 
 
 @dataclasses.dataclass(frozen=True)
+class _Collate:
+    """Makes fields of the readable elements and joins the lists of bad ones."""
+
+    dataset: Dataset
+    batch_size: int
+
+    def __call__(self, elements: Sequence[tuple[Fields, Bad]]) -> Made:
+        readable = [element for element, _ in elements if element]
+        bad = tuple(row for _, rows in elements for row in rows)
+        fields = self.dataset.collate(readable, self.batch_size) if readable else {}
+        return fields, bad, len(readable), 0
+
+
+@dataclasses.dataclass(frozen=True)
+class _Planned:
+    """Makes whole batches as a plan says; bad examples are left out of them."""
+
+    dataset: Dataset
+    plan: Plan
+    batch_size: int
+    strict: bool = False
+
+    def train(self, number: int, rng: np.random.Generator) -> Made:
+        """Returns batch `number`, augmented."""
+        elements: list[tuple[Fields, Bad]] = []
+        for key in self.plan[number]:
+            try:
+                example = self.dataset.examples[key]
+                elements.append((self.dataset.element(example, rng), ()))
+            except BadExample as error:
+                elements.append(({}, ((error.name, error.why),)))
+        return self._made(number, elements)
+
+    def evaluate(self, number: int) -> Made:
+        """Returns batch `number` of an evaluation."""
+        decode = _EvalElement(self.dataset, self.strict)
+        return self._made(number, [decode(key) for key in self.plan[number]])
+
+    def _made(self, number: int, elements: Sequence[tuple[Fields, Bad]]) -> Made:
+        fields, bad, _, seed = _Collate(self.dataset, self.batch_size)(elements)
+        return fields, bad, self.plan.size(number) - len(tuple(bad)), seed
+
+
+def _with_seed(made: Made, rng: np.random.Generator) -> Made:
+    """Draws the seed of what is done to the whole batch."""
+    fields, bad, count, _ = made
+    return fields, bad, count, int(rng.integers(2**63))
+
+
+@dataclasses.dataclass(frozen=True)
 class _Finish:
     """Finishes a batch, adds `weights` and pads the batch to its full size."""
 
     dataset: Dataset
     batch_size: int
+    mix: bool = False
 
-    def __call__(self, collated: tuple[Fields, Bad]) -> tuple[Batch, Bad]:
-        fields, bad = collated
+    def __call__(self, made: Made) -> Finished:
+        fields, bad, count, seed = made
         if not fields:
-            return {}, bad
-        first = next(iter(fields.values()))
-        real = len(first[0] if isinstance(first, tuple) else first)
+            return {}, bad, count
         batch = self.dataset.finish(fields)
-        batch["weights"] = np.ones(real, np.float32)
-        if real < self.batch_size:
-            batch = {key: self._pad(value) for key, value in batch.items()}
-        return {name: _owned(value) for name, value in batch.items()}, bad
+        if "weights" not in batch:
+            first = next(iter(batch.values()))
+            real = len(first[0] if isinstance(first, tuple) else first)
+            batch["weights"] = np.ones(real, np.float32)
+        batch = {key: self._pad(value) for key, value in batch.items()}
+        if self.mix and self.dataset.mix is not None:
+            batch = self.dataset.mix(batch, np.random.default_rng(seed))
+        return {name: _owned(value) for name, value in batch.items()}, bad, count
 
     def _pad(self, value: Any) -> Any:
         if isinstance(value, tuple):
             return tuple(map(self._pad, value))
         missing = self.batch_size - len(value)
+        if missing <= 0:
+            return value
         return np.concatenate(
             [value, np.zeros_like(value, shape=(missing, *value.shape[1:]))]
         )
@@ -231,18 +289,3 @@ def _owned(value: Any) -> Any:
     if isinstance(value, tuple):
         return tuple(map(_owned, value))
     return value if type(value) is np.ndarray else np.array(value)
-
-
-def _collate(elements: Sequence[tuple[Fields, Bad]]) -> tuple[Fields, Bad]:
-    """Stacks the arrays of the readable elements and joins the lists of bad ones."""
-    readable = [element for element, _ in elements if element]
-    names = readable[0] if readable else ()
-    fields = {name: _stack([element[name] for element in readable]) for name in names}
-    return fields, tuple(row for _, bad in elements for row in bad)
-
-
-def _stack(values: Sequence[Any]) -> Any:
-    """Stacks arrays; of tuples of arrays, all the first, all the second, and so on."""
-    if isinstance(values[0], tuple):
-        return tuple(map(_stack, zip(*values, strict=True)))
-    return np.stack(values)

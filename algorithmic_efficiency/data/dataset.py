@@ -1,7 +1,7 @@
 """One split of a workload's data, opened but not yet read."""
 
 import dataclasses
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,11 +17,11 @@ _MAX_SHOWN = 3
 
 
 class Examples(Protocol):
-    """Encoded examples by number, cheap to hold and to pickle."""
+    """Encoded examples by number, or by the keys of a plan; cheap to pickle."""
 
     def __len__(self) -> int: ...
 
-    def __getitem__(self, index: int, /) -> Any: ...
+    def __getitem__(self, index: Any, /) -> Any: ...
 
 
 class BadExample(AlgoPerfError):  # noqa: N818 - it is handled, not shown as an error
@@ -72,12 +72,78 @@ def too_many(bad: int, size: int) -> bool:
 
 
 @dataclasses.dataclass(frozen=True)
+class DataFlag:
+    """A flag of the command line that a data module declares in its table `FLAGS`.
+
+    Attributes:
+      help: what it is, a sentence.
+      folder: True where it names a folder, False where a file.
+      default: None, or '' where the public runner's flag may be empty.
+    """
+
+    help: str
+    folder: bool = False
+    default: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
 class Folders:
-    """Where data may lie; made by `cli.py` from the flags of the same names."""
+    """Where data may lie; made by `cli.py` from the flags.
+
+    Attributes:
+      data_dir: folder of all data sets.
+      options: (name, path) of each flag of the data modules that was given.
+    """
 
     data_dir: Path
-    imagenet_v2_data_dir: Path | None = None
-    librispeech_tokenizer_vocab_path: Path | None = None
+    options: tuple[tuple[str, Path], ...] = ()
+
+    def option(self, name: str) -> Path | None:
+        """Returns the path given by a flag of the data modules, or None."""
+        return dict(self.options).get(name)
+
+    def replaced(self, data_dir: Any = None, **options: Any) -> "Folders":
+        """Returns these folders with those that are given in their place."""
+        given = {name: Path(path) for name, path in options.items() if path}
+        merged = dict(self.options) | given
+        return Folders(Path(data_dir or self.data_dir), tuple(merged.items()))
+
+
+class Plan(Protocol):
+    """Which examples make each batch, known before any is read.
+
+    For a family whose examples have many sizes, or lie in blocks; see `plans`. It can
+    be pickled, and is used by many threads.
+    """
+
+    def __len__(self) -> int:
+        """Returns the number of batches; of an endless plan, anything."""
+
+    def __getitem__(self, number: int, /) -> Sequence[Any]:
+        """Returns the keys into `Dataset.examples` that make this batch."""
+
+    def size(self, number: int) -> int:
+        """Returns how many examples this batch has."""
+
+
+def stack(elements: Sequence[Fields], batch_size: int) -> Fields:
+    """Returns the arrays of all elements stacked, [len(elements), ...] each."""
+    del batch_size
+    names = elements[0] if elements else ()
+    return {name: _stack(name, [row[name] for row in elements]) for name in names}
+
+
+def _stack(name: str, values: Sequence[Any]) -> Any:
+    """Stacks arrays; of tuples of arrays, all the first, all the second, and so on."""
+    if isinstance(values[0], tuple):
+        columns = zip(*values, strict=True)
+        return tuple(_stack(name, column) for column in columns)
+    if isinstance(values[0], Mapping):
+        raise DataError(
+            f"Found a dict as field {name!r} of an example; a field is an array or a "
+            "tuple of arrays. Give each array a name of its own."
+        )
+    return np.stack(values)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,14 +155,24 @@ class Dataset:
       element: decodes one example into arrays without a batch dimension. It augments
         where a generator is given (training), and raises `BadExample`.
       finish: works on a whole batch of such arrays at once, for example normalises;
-        it runs in the background, beside the training.
-      detokenise: turns sequences of token numbers into texts, where targets are texts.
+        it runs in the background, beside the training. It may give `weights`.
+      collate: (elements of a batch, batch size) -> fields of the batch. Arrays that are
+        shorter than the batch are padded by zeros afterwards.
+      plan: (batch size, seed) -> which examples make which batch, in an order of this
+        seed and without end; with the seed None, each example once, in order. None:
+        batches have `batch size` examples each.
+      mix: changes a finished training batch, by a generator that depends on the seed
+        and the batch's place alone, as mixup does.
+      tokenizer: turns numbers into texts for the metrics of a family, or None.
     """
 
     examples: Examples
     element: Callable[[Any, np.random.Generator | None], Fields]
     finish: Callable[[Fields], Fields]
-    detokenise: Callable[[Sequence[list[int]]], list[str]] | None = None
+    collate: Callable[[Sequence[Fields], int], Fields] = stack
+    plan: Callable[[int, int | None], Plan] | None = None
+    mix: Callable[[Fields, np.random.Generator], Fields] | None = None
+    tokenizer: Any = None
 
 
 class Subset:

@@ -1,16 +1,15 @@
 """The splits of one workload, opened when they are first read."""
 
-import dataclasses
 import importlib
-from pathlib import Path
 from typing import Any
 
 import psutil
 
 from algorithmic_efficiency.data.batches import train_batches
 from algorithmic_efficiency.data.dataset import BadExamples, Dataset, Folders
+from algorithmic_efficiency.definition import Definition, parts
 from algorithmic_efficiency.errors import SubmissionError
-from algorithmic_efficiency.spec import Definition
+
 
 
 class Splits:
@@ -36,14 +35,6 @@ class Splits:
             self._opened[key] = module.open_split(self.definition, *key)
         return self._opened[key]
 
-    def elsewhere(self, data_dir: str | None, v2_dir: str | None) -> Folders:
-        """Returns the folders with those replaced that are given."""
-        first = Path(data_dir or self.folders.data_dir)
-        second = Path(v2_dir) if v2_dir else self.folders.imagenet_v2_data_dir
-        return dataclasses.replace(
-            self.folders, data_dir=first, imagenet_v2_data_dir=second
-        )
-
     def train_batches(
         self,
         batch_size: int,
@@ -67,11 +58,7 @@ class Splits:
 
 def check_memory(definition: Definition, batch_size: int) -> None:
     """Raises SubmissionError where a batch takes more memory than there is."""
-    fields = [
-        field
-        for entry in definition.fields.values()
-        for field in (entry if isinstance(entry, tuple) else (entry,))
-    ]
+    fields = [field for entry in definition.fields.values() for field in parts(entry)]
     needed = batch_size * sum(field.nbytes for field in fields)
     if needed > (there := psutil.virtual_memory().total):
         raise SubmissionError(

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from algorithmic_efficiency.definition import Field
 from algorithmic_efficiency.errors import SubmissionError
 from algorithmic_efficiency.runner.failures import last_own_frame
-from algorithmic_efficiency.spec import Field
 
 # How a line of a submission reads hyperparameters, whatever it calls them.
 _NAME = r"\b(h\w*p\w*)"
@@ -92,6 +92,18 @@ def _tuple(field: Field | tuple[Field, ...]) -> tuple[Field, ...]:
 def _fits(shape: tuple[int, ...], example: tuple[int, ...], batch_size: int) -> bool:
     """Says whether a batch has this shape, its axes in any order, cut by devices."""
     return math.prod(shape) == batch_size * math.prod(example)
+
+
+def explained(
+    error: BaseException, hyperparameters: Any, submission: Path
+) -> BaseException:
+    """Returns a SubmissionError in place of an error whose cause is understood."""
+    misread = fault_of_hyperparameters(error, hyperparameters, submission)
+    if not misread:
+        return error
+    sentence = SubmissionError(f"{submission}: {misread}.")
+    sentence.__cause__ = error
+    return sentence
 
 
 def fault_of_hyperparameters(

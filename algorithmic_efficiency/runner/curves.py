@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from algorithmic_efficiency.metrics import METRICS
+from algorithmic_efficiency import metrics
+from algorithmic_efficiency.definition import Definition
 from algorithmic_efficiency.runner.records import atomic
 from algorithmic_efficiency.runner.trial import Progress
-from algorithmic_efficiency.spec import Definition
 from algorithmic_efficiency.text import printable
 
 # Okabe and Ito's palette, distinguishable by colour-blind readers.
@@ -41,7 +41,7 @@ def draw(
             axes.plot(times, values, "o-", ms=dot, lw=wide, color=color, label=prefix)
     target = definition.validation_target_value
     axes.axhline(target, color=_TARGET, ls="--", lw=1.2)
-    sign = "≥" if METRICS[name].maximize else "≤"
+    sign = "≥" if metrics.target(definition).maximize else "≤"
     axes.annotate(
         f"validation target: {sign} {target:g}",
         (0.01, target),

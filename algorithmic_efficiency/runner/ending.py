@@ -2,8 +2,10 @@
 
 import sys
 import traceback
+from collections.abc import Mapping
 from pathlib import Path
 
+from algorithmic_efficiency.definition import Definition
 from algorithmic_efficiency.errors import StorageError
 from algorithmic_efficiency.runner import curves, failures, metadata, records
 from algorithmic_efficiency.runner.clock import Clock
@@ -11,7 +13,6 @@ from algorithmic_efficiency.runner.config import RunConfig
 from algorithmic_efficiency.runner.rules import rules_of
 from algorithmic_efficiency.runner.run_record import submission_name
 from algorithmic_efficiency.runner.trial import Progress
-from algorithmic_efficiency.spec import Definition
 from algorithmic_efficiency.text import show
 
 
@@ -42,6 +43,15 @@ def draw(
         curves.draw(folder / "curves.png", definition, title, progress, budget)
     except Exception as error:  # noqa: BLE001 - a picture is no reason to fail
         show(f"curves.png was not drawn ({failures.told(error)}).", sys.stderr)
+
+
+def profile(seconds_in: Mapping[str, float], steps: int) -> str:
+    """Returns lines on the time of every part of a step."""
+    each = 1e3 / max(steps, 1)
+    return "\n".join(
+        f"{part}: {seconds:.2f} s, {seconds * each:.2f} ms a step"
+        for part, seconds in seconds_in.items()
+    )
 
 
 def summary(end: str, progress: Progress, clock: Clock) -> str:

@@ -11,10 +11,10 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, TextIO
 
-from algorithmic_efficiency.metrics import METRICS
+from algorithmic_efficiency import metrics
+from algorithmic_efficiency.definition import Definition
 from algorithmic_efficiency.runner.clock import Clock
 from algorithmic_efficiency.runner.trial import Progress, Rules
-from algorithmic_efficiency.spec import Definition
 from algorithmic_efficiency.text import show
 
 _REFRESH_SECONDS = 0.25
@@ -163,7 +163,7 @@ def evaluation_row(
 def best_value(progress: Progress, definition: Definition) -> float:
     """Returns the best finite value of the target's metric so far, or NaN."""
     name = definition.target_metric_name
-    best = max if METRICS[name].maximize else min
+    best = max if metrics.target(definition).maximize else min
     key = f"validation/{name}"
     values = [r[key] for _, r in progress.evals if math.isfinite(r.get(key, math.nan))]
     return best(values, default=math.nan)

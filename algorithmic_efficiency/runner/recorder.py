@@ -1,43 +1,43 @@
 """Writes what a trial leaves behind, at every evaluation and at the end."""
 
-from pathlib import Path
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
-from algorithmic_efficiency.runner import checkpoint
 from algorithmic_efficiency.runner.clock import Clock
 from algorithmic_efficiency.runner.progress import ProgressLine
 from algorithmic_efficiency.runner.records import MetricsLogger, Table
 from algorithmic_efficiency.runner.run_record import RunRecord
 from algorithmic_efficiency.runner.trial import Progress, times
 
-if TYPE_CHECKING:
-    from algorithmic_efficiency.runner.trainer import Trainer
-
 
 class Recorder:
-    """Both CSV files, the checkpoint and the progress line of one trial."""
+    """See `trial.Recorder`: CSV files, checkpoints, run.json and progress line.
+
+    Args:
+      line: where a person looks on.
+      logger: of measurements.csv; the submission has it too.
+      evals: eval_measurements.csv.
+      run: run.json.
+      save: writes a checkpoint of the trial as it is; None writes none.
+      compiles: the framework compiles the first step and the first evaluation.
+    """
 
     def __init__(
         self,
-        folder: Path,
-        trainer: "Trainer",
         line: ProgressLine,
         logger: MetricsLogger,
         evals: Table,
         run: RunRecord,
+        save: Callable[[Progress, Clock], None] | None,
         *,
-        save_checkpoints: bool,
-        keep_all: bool,
+        compiles: bool,
     ) -> None:
-        self._trainer = trainer
         self._line = line
         self.logger = logger
         self._evals = evals
         self._run = run
-        self._save_checkpoints = save_checkpoints
-        self._writer = checkpoint.Writer(
-            folder, trainer.backend, trainer.origin, keep_all=keep_all, tell=line.say
-        )
+        self._save = save
+        self._compiles = compiles
+        self._begun: set[str] = set()
 
     def record(self, progress: Progress, clock: Clock) -> None:
         """Logs, writes both CSV files and a checkpoint of the newest evaluation."""
@@ -79,23 +79,18 @@ class Recorder:
         self.logger.finish(failed=True)
 
     def _checkpoint(self, progress: Progress, clock: Clock) -> None:
-        if progress.diverged or not self._save_checkpoints:
+        if progress.diverged or self._save is None:
             return  # the last good one stays
         progress.logged_rows = len(self.logger.table.rows)
         clock.switch("logging")  # so that the time of this record is in it
-        trainer = self._trainer
-        meta = checkpoint.describe(
-            progress,
-            clock,
-            position=trainer.position,
-            seed=trainer.seed,
-            bad_examples=trainer.bad_examples,
-        )
-        self._writer.save(trainer.state, meta)
+        self._save(progress, clock)
 
     def announce(self, what: str, progress: Progress, clock: Clock) -> None:
-        """Says on the progress line what begins."""
-        self._line.announce(what, progress, clock)
+        """Says on the progress line what begins, and whether it is compiled first."""
+        first = self._compiles and what not in self._begun
+        self._begun.add(what)
+        words = ["compiling"] * first + ["evaluating"] * (what == "evaluation")
+        self._line.announce(", ".join(words), progress, clock)
 
     def show(self, progress: Progress, clock: Clock) -> None:
         """Refreshes the progress line."""

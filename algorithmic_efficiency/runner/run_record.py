@@ -1,18 +1,19 @@
 """The record of a trial, run.json: what was run, where, and what came of it."""
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from algorithmic_efficiency import registry
+from algorithmic_efficiency import metrics
 from algorithmic_efficiency.backends.base import FRAMEWORKS, Backend
 from algorithmic_efficiency.backends.compilation_caches import IGNORED
-from algorithmic_efficiency.metrics import METRICS
+from algorithmic_efficiency.definition import Definition
 from algorithmic_efficiency.runner import metadata, records
 from algorithmic_efficiency.runner.clock import Clock
 from algorithmic_efficiency.runner.config import RunConfig
+from algorithmic_efficiency.runner.rules import definition_of
 from algorithmic_efficiency.runner.trial import Progress, Rules
-from algorithmic_efficiency.spec import Definition
 
 FINISHED = ("target_reached", "missed", "diverged")
 
@@ -29,7 +30,6 @@ class RunRecord:
       facts: that do not change while the trial runs; more may be added.
       progress: how far the trial has come, once that is known.
       clock: of the trial.
-      trainer: of the trial, once there is one.
     """
 
     def __init__(self, folder: Path, facts: dict[str, Any]) -> None:
@@ -38,7 +38,19 @@ class RunRecord:
         self.facts = facts
         self.progress: Progress | None = None
         self.clock = Clock()
-        self.trainer: Any = None
+        self._report: Callable[[], dict[str, Any]] = dict
+
+    def follow(
+        self, progress: Progress, clock: Clock, report: Callable[[], dict[str, Any]]
+    ) -> None:
+        """Lets every later `write` tell how far the trial has come by then.
+
+        Args:
+          progress: of the trial; read at each `write`.
+          clock: of the trial.
+          report: returns what else the training has to tell.
+        """
+        self.progress, self.clock, self._report = progress, clock, report
 
     def write(self, status: str, stop_reason: str = "", error: str = "") -> None:
         """Writes the file.
@@ -59,10 +71,7 @@ class RunRecord:
             content["peak_memory_bytes"] = metadata.peak_memory_bytes()
         elif "score" not in content:
             content |= reached(Progress(), self.clock)
-        if self.trainer is not None:
-            content["batch_size"] = self.trainer.batch_size
-            content["bad_examples"] = self.trainer.bad_examples
-            content["seconds_in"] = self.trainer.seconds_in
+        content |= self._report()
         content |= {"status": status, "stop_reason": stop_reason, "error": error}
         if status == "failed":  # also after it had reached its target
             content["score"] = math.inf
@@ -91,17 +100,18 @@ def describe(config: RunConfig, definition: Definition, rules: Rules) -> dict[st
     return {
         "workload": definition.name,
         "framework": config.framework,
-        "scale": "mini" if registry.is_mini(definition.name) else "full",
+        "scale": definition.scale,
         "submission": submission_name(config),
         "budget_seconds": rules.budget_seconds,
         "targets": {
             "metric": metric,
             "validation": definition.validation_target_value,
             "test": definition.test_target_value,
-            "maximize": METRICS[metric].maximize,
+            "maximize": metrics.target(definition).maximize,
         },
         "seed": config.seed,
         "tuning_ruleset": config.ruleset,
+        "benchmark_version": config.benchmark_version,
     }
 
 
@@ -137,9 +147,10 @@ def write_surroundings(record: RunRecord, config: RunConfig, count: int) -> None
     plain = (bool, int, float, str)
     facts = {
         f"workload.{name}": value
-        for name, value in vars(registry.get(config.workload)).items()
+        for name, value in vars(definition_of(config)).items()
         if isinstance(value, plain)
     }
     facts["rng_seed"] = config.seed
+    facts["benchmark_version"] = config.benchmark_version
     facts |= {name: record.facts[name] for name in ("versions", "hardware")}
     records.write_json(folder / f"meta_data_{count}.json", facts)

@@ -1,12 +1,14 @@
-"""One trial from its folder to its record: sets the pieces up and runs the loop."""
+"""One trial from its folder to its record: what happens, in which order.
+
+The pieces are made by `preparation`, the loop is `trial.run_trial`, and what is said at
+the end is in `ending`.
+"""
 
 import contextlib
 import sys
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
-from algorithmic_efficiency import registry, seeds, submission
-from algorithmic_efficiency.backends import base
 from algorithmic_efficiency.backends.compilation_caches import IGNORED
 from algorithmic_efficiency.errors import StorageError, SubmissionError, UserError
 from algorithmic_efficiency.runner import (
@@ -15,9 +17,8 @@ from algorithmic_efficiency.runner import (
     experiments,
     failures,
     post_mortem,
+    preparation,
     records,
-    sinks,
-    tuning,
 )
 from algorithmic_efficiency.runner.clock import Clock
 from algorithmic_efficiency.runner.config import RunConfig
@@ -26,7 +27,12 @@ from algorithmic_efficiency.runner.outcome import Outcome
 from algorithmic_efficiency.runner.progress import ProgressLine, why_missed
 from algorithmic_efficiency.runner.recorder import Recorder
 from algorithmic_efficiency.runner.resuming import preemptions, recorded_point, restore
-from algorithmic_efficiency.runner.rules import rules_of, seed_of, status_of
+from algorithmic_efficiency.runner.rules import (
+    definition_of,
+    rules_of,
+    seed_of,
+    status_of,
+)
 from algorithmic_efficiency.runner.run_record import (
     RunRecord,
     describe,
@@ -38,11 +44,23 @@ from algorithmic_efficiency.runner.stopping import Interrupted, Stop
 from algorithmic_efficiency.runner.trainer import Trainer
 from algorithmic_efficiency.runner.trial import INTERRUPTED, Progress, run_trial
 from algorithmic_efficiency.text import show
-from algorithmic_efficiency.workload import Workload
+
+
+class Running(NamedTuple):
+    """A trial that is set up: all that the loop needs."""
+
+    trainer: Trainer
+    recorder: Recorder
+    line: ProgressLine
+    progress: Progress
+    clock: Clock
 
 
 class Session:
     """One trial of a run; `run` does everything.
+
+    It knows three stages, by which its end is recorded: nothing is written yet; the
+    trial is recorded as running (`began`); it is set up (`running`).
 
     Args:
       config: of the run.
@@ -63,7 +81,7 @@ class Session:
     ) -> None:
         self.config = config
         self.folder = config.trial_folder(study, trial)
-        self.definition = registry.get(config.workload)
+        self.definition = definition_of(config)
         self.point = config.point(study, trial)
         self.seed = seed_of(config, study, trial)
         self.rules = rules_of(config, self.definition)
@@ -73,9 +91,9 @@ class Session:
         facts = describe(config, self.definition, self.rules)
         facts |= {"study": study, "trial": trial}
         self.record = RunRecord(self.folder, facts)
-        self.recorder: Recorder | None = None
         self.hyperparameters: Any = None
         self.began = False
+        self.running: Running | None = None
 
     def run(self) -> Outcome:
         """Runs the trial, from its last checkpoint if it is resumed.
@@ -90,59 +108,22 @@ class Session:
             with contextlib.ExitStack() as stack:
                 return self._attempt(stack)
 
-    @contextlib.contextmanager
-    def opened(self) -> Iterator[Trainer]:
-        """Gives the trainer, its model initialised and its data not yet opened."""
-        trainer = self._trainer(*self._at_the_door())
-        try:
-            yield trainer
-        finally:
-            trainer.close()
-
-    def _at_the_door(self) -> tuple[base.Backend, submission.Submission, Workload]:
-        """Checks what all trials share, before anything is written."""
-        seeds.seed_python(self.seed)
-        options: dict[str, Any] = {}
-        if self.config.framework == "pytorch":
-            options["compile_models"] = self.config.torch_compile
-        path = self.config.submission_path
-        backend = base.make(self.config.framework, submission=path, **options)
-        backend.seed_globals(seeds.pair(self.seed, "import"))
-        loaded = submission.load(path)
-        workload = Workload(self.definition, backend, self.config.folders)
-        workload.eval_num_workers = self.config.eval_num_workers
-        name, limit = self.definition.name, self.definition.eval_batch_size
-        loaded.batch_size(name, backend.device_count)
-        loaded.eval_batch_size(name, limit, backend.device_count)
-        return backend, loaded, workload
-
-    def _trainer(
-        self, backend: base.Backend, loaded: submission.Submission, workload: Workload
-    ) -> Trainer:
-        if self.point is not None:
-            self.hyperparameters = tuning.namedtuple(self.point)
-        return Trainer(workload, loaded, backend, self.hyperparameters, self.seed)
-
     def _attempt(self, stack: contextlib.ExitStack) -> Outcome:
         """Runs the trial between two records: that it runs, and what came of it."""
         try:
             with self.stop.at_once():
-                parts = self._at_the_door()
+                parts = preparation.at_the_door(self.config, self.seed)
                 if not self.config.skip_evals:
-                    parts[2].open_evaluation()
-                self._begin(parts[0])
+                    parts.workload.open_evaluation()
+                self._begin(parts)
                 stack.enter_context(post_mortem.faults_kept(self.folder))
-                trainer = self._trainer(*parts)
-                stack.callback(trainer.close)
-                line = ProgressLine(self.rules, self.definition)
-                stack.callback(line.close)
-                self._set_up(trainer, line)
-            return self._train(trainer, line)
+                self.running = self._set_up(parts, stack)
+            return self._train(self.running)
         except Interrupted as stop:
             return self._interrupted(whole=stop.whole)
         except UserError as error:
             mistake = self.began and isinstance(error, SubmissionError)
-            if mistake or self.recorder is not None:
+            if mistake or self.running is not None:
                 return self._failed(error)
             if self.began:
                 self._take_back()
@@ -150,10 +131,11 @@ class Session:
         except BaseException as error:  # noqa: BLE001 - a submission may raise anything
             return self._failed(error)
 
-    def _begin(self, backend: base.Backend) -> None:
+    def _begin(self, parts: preparation.Parts) -> None:
         """Records that the trial runs, before the submission sees its point."""
         self._clear()
-        self.record.facts |= {"hyperparameters": self.point, **surroundings(backend)}
+        facts = {"hyperparameters": self.point, **surroundings(parts.backend)}
+        self.record.facts |= facts
         self.record.write("running")
         if self.point is not None:
             records.write_json(self.folder / "hparams.json", self.point)
@@ -167,60 +149,59 @@ class Session:
             if self.first:
                 experiments.remove_others(self.config)
 
-    def _take_back(self) -> None:
-        """Leaves the folder as it was: nothing has been run."""
-        with contextlib.suppress(StorageError):
-            self.record.take_back()
-        if not self.record.before:
-            (self.folder / "hparams.json").unlink(missing_ok=True)
-
-    def _set_up(self, trainer: Trainer, line: ProgressLine) -> None:
+    def _set_up(self, parts: preparation.Parts, stack: contextlib.ExitStack) -> Running:
         """Brings the trial to where it goes on, or begins."""
-        progress, clock, position = Progress(), Clock(), 0
-        if self.config.resume:
-            progress, clock, position = restore(self.folder, trainer)
-            if not progress.step:
-                show(f"There is no checkpoint in {self.folder} yet.", sys.stderr)
-            progress.preemption_count = preemptions(self.folder, self.record.before)
+        config = self.config
+        self.hyperparameters = preparation.hyperparameters_of(self.point)
+        trainer = preparation.trainer_of(
+            parts, self.hyperparameters, self.seed, self.stop.at_once
+        )
+        stack.callback(trainer.close)
+        line = ProgressLine(self.rules, self.definition)
+        stack.callback(line.close)
+        progress, clock, position = self._found(trainer)
         recorder = self._recorder(trainer, line, progress)
-        trainer.workload.attach_metrics_logger(recorder.logger)
-        trainer.recorder = recorder
-        trainer.at_once = self.stop.at_once
-        evals = not self.config.skip_evals
-        trainer.open_data(self.config.num_workers, position, evals=evals)
-        self.record.trainer = trainer
-        self.record.progress, self.record.clock = progress, clock
-        write_surroundings(self.record, self.config, progress.preemption_count)
-        self.record.write("running")
-        self.recorder = recorder
+        parts.workload.attach_metrics_logger(recorder.logger)
+        trainer.open_data(config.num_workers, position, evals=not config.skip_evals)
+        self.record.follow(progress, clock, trainer.report)
+        write_surroundings(self.record, config, progress.preemption_count)
         for name, value in IGNORED.items():
             line.say(f"Ignored {name}={value}: every run compiles for itself.")
+        self.record.write("running")
+        return Running(trainer, recorder, line, progress, clock)
+
+    def _found(self, trainer: Trainer) -> tuple[Progress, Clock, int]:
+        """Returns how far the trial has come, and its position in the data."""
+        if not self.config.resume:
+            return Progress(), Clock(), 0
+        progress, clock, position = restore(self.folder, trainer)
+        if not progress.step:
+            show(f"There is no checkpoint in {self.folder} yet.", sys.stderr)
+        progress.preemption_count = preemptions(self.folder, self.record.before)
+        return progress, clock, position
 
     def _recorder(
         self, trainer: Trainer, line: ProgressLine, progress: Progress
     ) -> Recorder:
-        receivers = sinks.make(self.config, self.folder, self.point or {})
-        # Without a checkpoint nothing stays: step 0 is made again too.
-        read, step = records.Table.read, progress.step or -1
-        table = read(self.folder / "measurements.csv", step, progress.logged_rows)
+        config, folder = self.config, self.folder
         return Recorder(
-            self.folder,
-            trainer,
             line,
-            records.MetricsLogger(table, receivers, lambda row: self.tell("row", row)),
-            read(self.folder / "eval_measurements.csv", step),
+            preparation.logger(
+                config, folder, self.point, progress, lambda row: self.tell("row", row)
+            ),
+            preparation.evaluations(folder, progress),
             self.record,
-            save_checkpoints=self.config.save_checkpoints,
-            keep_all=self.config.save_intermediate_checkpoints,
+            preparation.saver(config, folder, trainer, line.say),
+            compiles=trainer.backend.compiles,
         )
 
-    def _train(self, trainer: Trainer, line: ProgressLine) -> Outcome:
+    def _train(self, running: Running) -> Outcome:
         """Runs the loop and writes what came of it."""
-        progress, clock, recorder = self._running()
+        trainer, recorder, line, progress, clock = running
         clock.switch("other")
         with self._traced():
             reason = run_trial(
-                trainer, clock, self.rules, progress, self.stop.requested
+                trainer, recorder, clock, self.rules, progress, self.stop.requested
             )
         if reason == INTERRUPTED:
             return self._interrupted(whole=True)
@@ -237,16 +218,8 @@ class Session:
             line.say(why_missed(progress, seconds, self.rules, self.definition))
         line.say(f"Records: {self.folder}")
         if self.config.profile:
-            steps = max(progress.step, 1)
-            for part, seconds in trainer.seconds_in.items():
-                line.say(
-                    f"{part}: {seconds:.2f} s, {seconds / steps * 1e3:.2f} ms a step"
-                )
+            line.say(ending.profile(trainer.seconds_in, progress.step))
         return Outcome("ended")
-
-    def _running(self) -> tuple[Progress, Clock, Recorder]:
-        assert self.record.progress is not None and self.recorder is not None
-        return self.record.progress, self.record.clock, self.recorder
 
     @contextlib.contextmanager
     def _traced(self) -> Iterator[None]:
@@ -261,24 +234,33 @@ class Session:
     def _interrupted(self, *, whole: bool) -> Outcome:
         """Saves what can be saved after a signal; `whole` as in `Interrupted`."""
         self.tell("stopping")
-        if self.recorder is not None:
-            progress, clock, recorder = self._running()
+        if self.running is not None:
+            _, recorder, _, progress, clock = self.running
             clock.switch("logging")
-            recorder.break_off(progress, clock, whole=whole)
+            try:
+                recorder.break_off(progress, clock, whole=whole)
+            except StorageError as error:
+                with contextlib.suppress(StorageError):
+                    self.record.write("interrupted", "storage", str(error))
+                raise
             clock.switch("other")
         if self.began:
             self.record.write("interrupted", INTERRUPTED)
-        if self.recorder is not None:
+        if self.running is not None:
             show(ending.summary("Interrupted", progress, clock), sys.stderr)
         return Outcome("interrupted")
+
+    def _take_back(self) -> None:
+        """Leaves the folder as it was: nothing has been run."""
+        with contextlib.suppress(StorageError):
+            self.record.take_back()
+        if not self.record.before:
+            (self.folder / "hparams.json").unlink(missing_ok=True)
 
     def _failed(self, error: BaseException) -> Outcome:
         """Records that an error has ended the trial, unless the disk is full."""
         path = self.config.submission_path
-        misread = contract.fault_of_hyperparameters(error, self.hyperparameters, path)
-        if misread:
-            sentence = SubmissionError(f"{path}: {misread}.")
-            sentence.__cause__, error = error, sentence
+        error = contract.explained(error, self.hyperparameters, path)
         words = failures.told(error)
         end = ("failed", failures.reason_of(error))
         if isinstance(error, StorageError):
@@ -287,10 +269,10 @@ class Session:
             if not self.began:
                 self._clear()
             self.record.write(*end, words)
-        if self.recorder is not None:
-            progress, clock, recorder = self._running()
+        if self.running is not None:
             with contextlib.suppress(StorageError):
-                recorder.abandon()
+                self.running.recorder.abandon()
+            progress = self.running.progress
             ending.draw(self.config, self.definition, self.folder, progress)
         if isinstance(error, UserError) and not isinstance(error, SubmissionError):
             return Outcome("refused", words)

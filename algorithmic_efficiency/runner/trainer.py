@@ -13,10 +13,9 @@ from algorithmic_efficiency.errors import (
     TrainingCompleteError,
     UserError,
 )
+from algorithmic_efficiency.public_workload import PublicWorkload
 from algorithmic_efficiency.runner import contract
-from algorithmic_efficiency.runner.clock import Clock
 from algorithmic_efficiency.runner.failures import is_out_of_memory
-from algorithmic_efficiency.runner.recorder import Recorder
 from algorithmic_efficiency.runner.trial import Progress, Result
 from algorithmic_efficiency.state import Origin
 from algorithmic_efficiency.submission import Submission
@@ -26,25 +25,33 @@ from algorithmic_efficiency.workload import Workload
 class InputQueue:
     """The stream of batches on the devices that `data_selection` draws from."""
 
+    __slots__ = ("_next",)
+
     def __init__(self, batches: Any, workload: Workload) -> None:
-        self.batches = batches
-        self._place = workload.place
+        self._next = lambda: workload.place(next(batches))
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         return self
 
     def __next__(self) -> dict[str, Any]:
-        return self._place(next(self.batches))
+        return self._next()
 
 
 class Trainer:
     """See `trial.Trainer`.
 
+    Args:
+      workload: what submissions see.
+      submission: that is run.
+      backend: of its framework.
+      hyperparameters: the namedtuple of the trial's point, or None.
+      seed: of the trial.
+      at_once: a context in which a signal breaks off an evaluation.
+
     Attributes:
+      public: the workload as the submission sees it.
       state: params, model_state and optimizer_state.
       origin: where each object of the state was before the first step.
-      recorder: writes the records, or is None.
-      at_once: a context in which a signal breaks off an evaluation.
       seconds_in: seconds in functions of the submission, the wait for the device
         included; `init_optimizer_state` is off the clock.
     """
@@ -56,17 +63,17 @@ class Trainer:
         backend: Backend,
         hyperparameters: Any,
         seed: int,
+        at_once: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         self.workload = workload
+        self.public = PublicWorkload(workload)
         self.submission = submission
         self.backend = backend
         self.hyperparameters = hyperparameters
         self.seed = seed
         self._batches: Any = None
         self.queue: Any = None
-        self.recorder: Recorder | None = None
-        self.at_once: Callable[[], AbstractContextManager[None]] = nullcontext
-        self._begun: set[str] = set()
+        self._at_once = at_once
         backend.keep_settings()  # the submission has been imported
         backend.seed_globals(seeds.pair(seed, "globals"))
         params, model_state = self._initial()
@@ -81,7 +88,11 @@ class Trainer:
         backend.wait()
         begin = time.perf_counter()
         optimizer_state = submission.init_optimizer_state(
-            workload, params, model_state, hyperparameters, self._rng("init_optimizer")
+            self.public,
+            params,
+            model_state,
+            hyperparameters,
+            self._rng("init_optimizer"),
         )
         self._wait()
         self.state = {
@@ -89,7 +100,7 @@ class Trainer:
             "model_state": model_state,
             "optimizer_state": backend.adopt(optimizer_state),
         }
-        self.origin = Origin(backend.kinds, self.state, workload=workload)
+        self.origin = Origin(backend.kinds, self.state, workload=self.public)
         self.seconds_in = {
             "init_optimizer_state": time.perf_counter() - begin,
             "data_selection": 0.0,
@@ -142,6 +153,14 @@ class Trainer:
         """Names of training files that could not be read, and why."""
         return dict(self.workload.bad_examples)
 
+    def report(self) -> dict[str, Any]:
+        """Returns what run.json tells of the training, as it is now."""
+        return {
+            "batch_size": self.batch_size,
+            "bad_examples": self.bad_examples,
+            "seconds_in": self.seconds_in,
+        }
+
     def step(self, progress: Progress, train_state: Mapping[str, Any]) -> None:
         """Selects a batch and updates; returns when the device has finished."""
         try:
@@ -154,7 +173,7 @@ class Trainer:
         step = progress.step
         begin = time.perf_counter()
         batch = self.submission.data_selection(
-            self.workload,
+            self.public,
             self.queue,
             self.state["optimizer_state"],
             self.state["params"],
@@ -191,7 +210,7 @@ class Trainer:
 
     def evaluate(self, progress: Progress) -> Result:
         """Returns all metrics of all splits."""
-        with self.at_once():
+        with self._at_once():
             return self.workload.eval_model(
                 self.eval_batch_size,
                 self.state["params"],
@@ -219,31 +238,13 @@ class Trainer:
         names = (f"{split}/{definition.target_metric_name}" for split in splits)
         return next((k for k in names if not math.isfinite(result[k])), None)
 
-    def record(self, progress: Progress, clock: Clock) -> None:
-        """Writes the last evaluation and a checkpoint."""
-        if self.recorder is not None:
-            self.recorder.record(progress, clock)
-
-    def announce(self, what: str, progress: Progress, clock: Clock) -> None:
-        """Says what begins, and whether it is compiled first."""
-        first = self.backend.compiles and what not in self._begun
-        self._begun.add(what)
-        if self.recorder is not None:
-            words = ["compiling"] * first + ["evaluating"] * (what == "evaluation")
-            self.recorder.announce(", ".join(words), progress, clock)
-
-    def show(self, progress: Progress, clock: Clock) -> None:
-        """Refreshes the progress line."""
-        if self.recorder is not None:
-            self.recorder.show(progress, clock)
-
     def _rng(self, *purpose: str | int) -> Any:
         return self.backend.make_rng(seeds.pair(self.seed, *purpose))
 
     def arguments(self, progress: Progress) -> dict[str, Any]:
         """Returns the keywords that update_params and prepare_for_eval share."""
         return {
-            "workload": self.workload,
+            "workload": self.public,
             "current_param_container": self.state["params"],
             "current_params_types": self.workload.model_params_types,
             "model_state": self.state["model_state"],

@@ -67,7 +67,7 @@ class Progress:
 
 
 class Trainer(Protocol):
-    """The side of a trial that knows the framework, the submission and the files."""
+    """The side of a trial that knows the framework and the submission."""
 
     def step(self, progress: Progress, train_state: Mapping[str, Any]) -> None:
         """Selects a batch and updates; returns when the device has finished.
@@ -88,6 +88,10 @@ class Trainer(Protocol):
     def diverged(self, result: Result | None) -> str | None:
         """Names what is not finite: a target's metric, without a result a parameter."""
 
+
+class Recorder(Protocol):
+    """The side of a trial that knows its files and who looks on."""
+
     def record(self, progress: Progress, clock: Clock) -> None:
         """Writes the last evaluation and a checkpoint."""
 
@@ -96,6 +100,19 @@ class Trainer(Protocol):
 
     def show(self, progress: Progress, clock: Clock) -> None:
         """Refreshes the progress line; called after every step, must cost nothing."""
+
+
+class NoRecords:
+    """A recorder of a trial that leaves nothing behind, as one that is only timed."""
+
+    def record(self, progress: Progress, clock: Clock) -> None:
+        """Writes nothing."""
+
+    def announce(self, what: str, progress: Progress, clock: Clock) -> None:
+        """Says nothing."""
+
+    def show(self, progress: Progress, clock: Clock) -> None:
+        """Shows nothing."""
 
 
 def stop_reason(progress: Progress, submission_seconds: float, rules: Rules) -> str:
@@ -132,6 +149,7 @@ def eval_due(progress: Progress, submission_seconds: float, rules: Rules) -> boo
 
 def run_trial(
     trainer: Trainer,
+    recorder: Recorder,
     clock: Clock,
     rules: Rules,
     progress: Progress,
@@ -141,6 +159,7 @@ def run_trial(
 
     Args:
       trainer: what is run.
+      recorder: what is told of it.
       clock: new, or restored from a checkpoint.
       rules: when to evaluate and to stop.
       progress: new, or restored from a checkpoint; brought up to date.
@@ -152,9 +171,9 @@ def run_trial(
     """
     done = progress.evals[-1][0] if progress.evals else 0
     if progress.step > done and eval_due(progress, clock.submission, rules):
-        _evaluate(trainer, clock, rules, progress)
+        _evaluate(trainer, recorder, clock, rules, progress)
     if not stop_reason(progress, clock.submission, rules):
-        trainer.announce("step", progress, clock)
+        recorder.announce("step", progress, clock)
     while not (reason := stop_reason(progress, clock.submission, rules)):
         if stop_requested():
             return INTERRUPTED
@@ -165,16 +184,22 @@ def run_trial(
             progress.training_complete = True
         clock.switch("logging")
         progress.step += 1
-        trainer.show(progress, clock)
+        recorder.show(progress, clock)
         clock.switch("other")
         if eval_due(progress, clock.submission, rules):
             if stop_requested():
                 return INTERRUPTED
-            _evaluate(trainer, clock, rules, progress)
+            _evaluate(trainer, recorder, clock, rules, progress)
     return reason
 
 
-def _evaluate(trainer: Trainer, clock: Clock, rules: Rules, progress: Progress) -> None:
+def _evaluate(
+    trainer: Trainer,
+    recorder: Recorder,
+    clock: Clock,
+    rules: Rules,
+    progress: Progress,
+) -> None:
     """Prepares on the clock, then evaluates off the clock if time remains."""
     if not progress.prepared:
         clock.switch("submission")
@@ -185,7 +210,7 @@ def _evaluate(trainer: Trainer, clock: Clock, rules: Rules, progress: Progress) 
         return
     clock.switch("evaluation")
     begin = clock.seconds["evaluation"]
-    trainer.announce("evaluation", progress, clock)
+    recorder.announce("evaluation", progress, clock)
     progress.diverged = trainer.diverged(None)
     result = {} if progress.diverged else trainer.evaluate(progress)
     progress.prepared = False
@@ -197,7 +222,7 @@ def _evaluate(trainer: Trainer, clock: Clock, rules: Rules, progress: Progress) 
     clock.switch("logging")
     progress.last_eval_seconds = clock.seconds["evaluation"] - begin
     progress.evals.append((progress.step, {**result, **times(clock)}))
-    trainer.record(progress, clock)
+    recorder.record(progress, clock)
     clock.switch("other")
 
 

@@ -39,7 +39,15 @@ _CODE: tuple[type, ...] = (
 # Objects of the harness belong to the run, not to the submission's state.
 _HARNESS = tuple(
     f"algorithmic_efficiency.{name}"
-    for name in ("backends", "data", "registry", "runner", "submission", "workload")
+    for name in (
+        "backends",
+        "data",
+        "public_workload",
+        "registry",
+        "runner",
+        "submission",
+        "workload",
+    )
 )
 _OWNERS = (list, dict, set, collections.deque)
 _DATA_TYPES = (dict, list, tuple, set, frozenset, str, bytes, int, float, bool, complex)

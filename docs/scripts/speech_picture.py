@@ -17,12 +17,13 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from algorithmic_efficiency import registry, transcripts
+from algorithmic_efficiency import registry
 from algorithmic_efficiency.data import Folders, eval_batches
 from algorithmic_efficiency.paths import folder_of
 from algorithmic_efficiency.runner.clock import Clock
 from algorithmic_efficiency.runner.trial import Progress, Rules, run_trial
 from benchmarks.mini_targets import Job, make_trainer, points
+from workloads._librispeech import transcripts
 from workloads._librispeech.data import open_split
 
 NAME = "librispeech_conformer_mini"
@@ -54,7 +55,9 @@ def main() -> None:
     run_trial(trainer, Clock(), Rules(math.inf, math.inf, job.steps), Progress())
     trainer.close()
     heard.append(best_labels(trainer, batch))
-    texts = [dataset.detokenise(tokens)[0] for tokens in (spoken, *map(decode, heard))]
+    texts = [
+        dataset.tokenizer.decode(tokens)[0] for tokens in (spoken, *map(decode, heard))
+    ]
     draw(trainer.state["params"], batch, texts, pieces(dataset, heard[1][0]))
     print(json.dumps(dict(zip(("spoken", "before", "after"), texts, strict=True))))
 
@@ -75,7 +78,7 @@ def decode(best: Any) -> list[list[int]]:
 def pieces(dataset: Any, best: Any) -> list[tuple[float, str]]:
     """Returns (second, text) of each piece where its label first appears."""
     frame = np.flatnonzero((best != 0) & (best != np.r_[0, best[:-1]]))
-    texts = dataset.detokenise([[int(label)] for label in best[frame]])
+    texts = dataset.tokenizer.decode([[int(label)] for label in best[frame]])
     timed = zip(frame * 4 * 0.01, texts, strict=True)
     return [(second, text) for second, text in timed if text]  # no end of sentence
 

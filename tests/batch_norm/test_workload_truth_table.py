@@ -11,8 +11,9 @@ from parity.pairs import without_chance
 
 from algorithmic_efficiency import registry
 from algorithmic_efficiency.data import Folders
+from algorithmic_efficiency.definition import Field
 from algorithmic_efficiency.nn.batch_norm import resolve
-from algorithmic_efficiency.spec import Field, ForwardPassMode
+from algorithmic_efficiency.spec import ForwardPassMode
 from algorithmic_efficiency.workload import Workload
 
 TRAIN, EVAL = ForwardPassMode.TRAIN, ForwardPassMode.EVAL
@@ -47,7 +48,7 @@ class Session:
         options = {"compile_models": False} if framework == "pytorch" else {}
         self.backend = backend.make(**options)
         definition = without_chance(registry.get(name))
-        folders = Folders(Path("absent"), None)
+        folders = Folders(Path("absent"))
         self.workload = Workload(definition, self.backend, folders)
         self.rng = self.backend.make_rng((1, 2))
         self.params, self.state = self.workload.init_model_fn(self.rng)

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from algorithmic_efficiency.data import Dataset
+from algorithmic_efficiency.definition import Definition, Evaluate, Field
 from algorithmic_efficiency.errors import TrainingCompleteError
 from algorithmic_efficiency.runner.clock import Clock
 from algorithmic_efficiency.runner.trial import Progress, Rules, run_trial
-from algorithmic_efficiency.spec import Definition, Field, LossType
 
 
 class Time:
@@ -37,18 +37,17 @@ class FakeTrainer:
     steps: Sequence[float] = (1.0,)
     prepare_seconds: float = 0.0
     eval_seconds: float = 0.0
-    record_seconds: float = 0.0
-    show_seconds: float = 0.0
     results: Sequence[Mapping[str, float]] = ({"validation/accuracy": 0.5},)
     goals: Sequence[tuple[bool, bool]] = ((False, False),)
     complete_at: int | None = None
     bad_parameter: int | None = None
     bad_metric: int | None = None
+    recorder: "FakeRecorder | None" = None
 
     def __post_init__(self):
         self.states = []
         self.events = []
-        self.recorded = []
+        self.evaluations = 0
 
     def step(self, progress, train_state):
         self.states.append(dict(train_state))
@@ -67,13 +66,32 @@ class FakeTrainer:
         return dict(_at(self.results, len(progress.evals)))
 
     def reached(self, result):
-        return _at(self.goals, len(self.recorded))
+        return _at(self.goals, self.evaluations - 1)
 
     def diverged(self, result):
-        number = len(self.recorded)
+        if result is None:  # the first question of an evaluation
+            self.evaluations += 1
+        number = self.evaluations - 1
         if result is None:
             return "fc.weight" if number == self.bad_parameter else None
         return "validation/accuracy" if number == self.bad_metric else None
+
+    def seen(self, kind):
+        """Returns the global steps at which something of this kind happened."""
+        return [step for event, step in self.events if event == kind]
+
+
+@dataclasses.dataclass
+class FakeRecorder:
+    """Spends the given seconds and remembers what it was told."""
+
+    time: Time
+    events: list = dataclasses.field(default_factory=list)
+    record_seconds: float = 0.0
+    show_seconds: float = 0.0
+
+    def __post_init__(self):
+        self.recorded = []
 
     def record(self, progress, clock):
         self.time.sleep(self.record_seconds)
@@ -85,23 +103,31 @@ class FakeTrainer:
     def show(self, progress, clock):
         self.time.sleep(self.show_seconds)
 
-    def seen(self, kind):
-        """Returns the global steps at which something of this kind happened."""
-        return [step for event, step in self.events if event == kind]
-
 
 def _at(values, index):
     return values[min(index, len(values) - 1)]
 
 
-def run(rules=None, progress=None, seconds=None, **trainer):
-    """Returns (trainer, clock, progress, reason) of a trial in made-up time."""
+def run(
+    rules=None,
+    progress=None,
+    seconds=None,
+    *,
+    record_seconds=0.0,
+    show_seconds=0.0,
+    **trainer,
+):
+    """Returns (trainer, clock, progress, reason) of a trial in made-up time.
+
+    The trainer's `recorder` is what was told of the trial.
+    """
     rules = rules or Rules(budget_seconds=10.0, eval_period_seconds=3.0)
     time = Time()
     fake = FakeTrainer(time, **trainer)
+    fake.recorder = FakeRecorder(time, fake.events, record_seconds, show_seconds)
     clock = Clock(time, seconds)
     progress = progress or Progress()
-    reason = run_trial(fake, clock, rules, progress)
+    reason = run_trial(fake, fake.recorder, clock, rules, progress)
     return fake, clock, progress, reason
 
 
@@ -116,8 +142,8 @@ def definition(**changes):
         output_layer="fc",
         fields={"inputs": Field((3,), "float32"), "targets": Field((), "int32")},
         data_arguments={},
-        loss_type=LossType.SOFTMAX_CROSS_ENTROPY,
-        metrics=("accuracy", "loss"),
+        loss="softmax_cross_entropy",
+        evaluations=(Evaluate(("accuracy", "loss")),),
         target_metric_name="accuracy",
         validation_target_value=0.5,
         test_target_value=0.5,

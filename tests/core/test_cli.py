@@ -6,7 +6,7 @@ import pytest
 
 from algorithmic_efficiency import cli, registry
 from algorithmic_efficiency.errors import RunInterrupted, UsageError
-from algorithmic_efficiency.flags import FLAGS
+from algorithmic_efficiency.flags import table
 from algorithmic_efficiency.runner import study
 
 # The public runner's flags with their defaults where ours are the same.
@@ -121,14 +121,14 @@ def test_help_names_every_flag_in_its_group(main, word):
     code, out, err = main("--workload=nonsense", word)
     assert (code, err) == (0, "")
     lines = [line.strip() for line in out.splitlines()]
-    for group, flags in FLAGS.items():
+    for group, flags in table().items():
         assert f"{group}:" in lines
         for flag in flags:
             pattern = rf"--(\[no\])?{flag.name}(=\S+)?(  \(default: .*\))?$"
             assert sum(bool(re.match(pattern, line)) for line in lines) == 1, flag.name
             assert flag.help.split()[0] in out
     assert max(map(len, out.splitlines())) <= 88
-    names = [flag.name for flags in FLAGS.values() for flag in flags]
+    names = [flag.name for flags in table().values() for flag in flags]
     assert len(names) == len(set(names))
 
 

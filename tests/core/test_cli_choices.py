@@ -3,7 +3,7 @@ import pytest
 from algorithmic_efficiency import cli, registry
 from algorithmic_efficiency.errors import UsageError
 from algorithmic_efficiency.runner import study
-from scoring import dry_run
+from scoring.checker import dry_run
 
 MINI = "--workload=imagenet_resnet_mini"
 ADAMW = registry.ROOT / "reference_algorithms" / "adamw"
@@ -264,7 +264,7 @@ def test_indices_choose_trials_and_leave_their_points_alone(
         (["--max_global_steps=-1"], "max_global_steps"),
         (["--capture_jax_trace"], "--capture_jax_trace needs --framework=jax"),
         (["--framework=jax", "--set_pytorch_max_split_size"], "needs --framework=py"),
-        (["--librispeech_tokenizer_vocab_path=x"], "for the LibriSpeech workloads"),
+        (["--librispeech_tokenizer_vocab_path=x"], "for the data of other workloads"),
         (["--resume_last_run", "--overwrite"], "exclude each other"),
         (["--resume_last_run"], "found no experiment with imagenet_resnet_mini_py"),
         (["--use_wandb"], "--use_wandb needs the package 'wandb'"),

@@ -11,7 +11,7 @@ from algorithmic_efficiency.errors import DataError, EvaluationError
 SIZES = {"eval_train": 23, "validation": 17, "test": 11}
 
 
-def logits(batch):
+def logits(batch, how=""):
     return batch["inputs"]
 
 
@@ -40,7 +40,7 @@ def expected():
 def test_metrics_do_not_depend_on_the_batch_size(batch_size):
     seen = []
 
-    def predict(batch):
+    def predict(batch, how):
         seen.append(len(batch["weights"]))
         return logits(batch)
 
@@ -54,7 +54,7 @@ def test_metrics_do_not_depend_on_the_batch_size(batch_size):
 
 
 def test_what_the_model_says_of_padding_does_not_matter():
-    def predict(batch):
+    def predict(batch, how):
         outputs = batch["inputs"].copy()
         outputs[batch["weights"] == 0] = np.nan
         return outputs
@@ -82,7 +82,7 @@ def test_splits_without_a_test_set():
 
 
 def test_an_error_of_the_model_is_not_swallowed():
-    def predict(batch):
+    def predict(batch, how):
         raise RuntimeError("out of memory")
 
     with pytest.raises(RuntimeError, match="out of memory"):

@@ -14,7 +14,7 @@ from algorithmic_efficiency.backends import base
 from algorithmic_efficiency.errors import TrainingCompleteError
 from algorithmic_efficiency.runner.clock import Clock
 from algorithmic_efficiency.runner.trainer import Trainer
-from algorithmic_efficiency.runner.trial import Progress, Rules, run_trial
+from algorithmic_efficiency.runner.trial import NoRecords, Progress, Rules, run_trial
 
 
 @jax.jit
@@ -193,7 +193,9 @@ def trial(work, *, prepare=False, complete=False):
     # The first thing that is off the clock.
     backend.nonfinite = lambda params: before.append(work.finished())
     trainer = Trainer(workload, submission, backend, None, seed=0)
-    run_trial(trainer, Clock(), Rules(1e9, 1e9, max_global_steps=1), Progress())
+    run_trial(
+        trainer, NoRecords(), Clock(), Rules(1e9, 1e9, max_global_steps=1), Progress()
+    )
     return before
 
 

@@ -6,8 +6,8 @@ import pytest
 
 from algorithmic_efficiency import registry
 from algorithmic_efficiency.data import Folders
+from algorithmic_efficiency.definition import Field
 from algorithmic_efficiency.errors import SubmissionError
-from algorithmic_efficiency.spec import Field
 from algorithmic_efficiency.workload import Workload
 
 

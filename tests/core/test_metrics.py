@@ -3,17 +3,17 @@ import math
 import numpy as np
 import pytest
 
-from algorithmic_efficiency.metrics import METRICS, Batch
-from algorithmic_efficiency.spec import LossType
+from algorithmic_efficiency.metrics import METRICS, Seen
 
-SOFTMAX = LossType.SOFTMAX_CROSS_ENTROPY
+SOFTMAX = "softmax_cross_entropy"
 OUTPUTS = np.array([[0.1, 0.9, 0.0], [5.0, 1.0, 2.0], [0.0, 1.0, 2.0], [9.0, 8.0, 7.0]])
 TARGETS = np.array([1, 2, 2, 0])
 
 
 def update(name, weights, outputs=OUTPUTS, targets=TARGETS):
-    batch = Batch(outputs.astype(np.float32), targets, np.array(weights, np.float32))
-    return METRICS[name].update(batch, SOFTMAX)
+    batch = {"targets": targets, "weights": np.array(weights, np.float32)}
+    seen = Seen(outputs.astype(np.float32), batch, SOFTMAX)
+    return METRICS[name].update(seen).tolist()
 
 
 @pytest.mark.parametrize(
@@ -21,7 +21,7 @@ def update(name, weights, outputs=OUTPUTS, targets=TARGETS):
     [([1, 1, 1, 1], 3), ([1, 1, 0, 0], 1), ([0, 1, 0, 0], 0), ([0, 0, 0, 0], 0)],
 )
 def test_accuracy_counts_right_answers_with_weight(weights, total):
-    assert update("accuracy", weights) == (total, sum(weights))
+    assert update("accuracy", weights) == [total, sum(weights)]
 
 
 def test_loss_is_a_sum_of_nats_in_float64():
@@ -35,8 +35,8 @@ def test_loss_is_a_sum_of_nats_in_float64():
 def test_float64_sums_of_many_float32_outputs():
     rows = 200_000
     outputs = np.tile(np.array([[0.0, 1e-3]], np.float32), (rows, 1))
-    batch = Batch(outputs, np.zeros(rows, np.int32), np.ones(rows, np.float32))
-    total, weight = METRICS["loss"].update(batch, SOFTMAX)
+    batch = {"targets": np.zeros(rows, np.int32), "weights": np.ones(rows, np.float32)}
+    total, weight = METRICS["loss"].update(Seen(outputs, batch, SOFTMAX))
     each = math.log(1.0 + math.exp(float(np.float32(1e-3))))
     assert total == pytest.approx(each * rows, rel=1e-12)
     assert weight == rows
@@ -53,7 +53,7 @@ def test_padding_counts_nowhere_even_if_it_is_nan(name):
 def test_a_row_of_nan_is_no_right_answer_and_no_finite_loss(value):
     dirty = OUTPUTS.copy()
     dirty[3] = value  # argmax would be 0, which is its target
-    assert update("accuracy", [1, 1, 1, 1], dirty) == (2.0, 4.0)
+    assert update("accuracy", [1, 1, 1, 1], dirty) == [2.0, 4.0]
     assert math.isnan(update("loss", [1, 1, 1, 1], dirty)[0])
 
 

@@ -11,13 +11,14 @@ import pytest
 from core_fakes import dataset, definition, run
 
 from algorithmic_efficiency import evaluation
-from algorithmic_efficiency.metrics import METRICS
+from algorithmic_efficiency.definition import Evaluate
+from algorithmic_efficiency.metrics import METRICS, Metric, find, mean, sums, total
 from algorithmic_efficiency.runner.session import status_of
 from algorithmic_efficiency.runner.trainer import Trainer
 from algorithmic_efficiency.runner.trial import Progress
 from algorithmic_efficiency.workload import Workload
-from scoring.logs import read_trial
-from scoring.table import hit_index
+from scoring.reading.logs import read_trial
+from scoring.rules.table import hit_index
 
 TARGET = 0.1  # no binary fraction: what is compared must be the very same number
 NEAR = (TARGET, math.nextafter(TARGET, 1), math.nextafter(TARGET, 0), math.nan)
@@ -112,18 +113,16 @@ def test_only_the_target_s_metric_ends_a_trial(bad, test_target, named, value):
 
 
 def test_a_metric_of_no_weight_is_nan(monkeypatch):
-    nothing = dataclasses.replace(
-        METRICS["loss"], update=lambda batch, loss_type: (0.0, 0.0)
-    )
-    total = dataclasses.replace(nothing, average=False)
-    monkeypatch.setitem(METRICS, "nothing", nothing)
-    monkeypatch.setitem(METRICS, "total", total)
+    empty = Metric(lambda seen: sums(0.0, 0.0), mean, maximize=False)
+    monkeypatch.setitem(METRICS, "nothing", empty)
+    monkeypatch.setitem(METRICS, "total", dataclasses.replace(empty, final=total))
+    find.cache_clear()
     sizes = {"eval_train": 23, "validation": 17, "test": 11}
-    row = definition(metrics=("accuracy", "nothing", "total"))
+    row = definition(evaluations=(Evaluate(("accuracy", "nothing", "total")),))
     got = evaluation.evaluate(
         row,
         lambda split: dataset(sizes[split]),
-        lambda batch: batch["inputs"],
+        lambda batch, how: batch["inputs"],
         batch_size=4,
     )
     for split in ("train", "validation", "test"):

@@ -12,17 +12,19 @@ from core_fakes import Time, definition
 
 from algorithmic_efficiency import registry
 from algorithmic_efficiency.backends import base
-from algorithmic_efficiency.errors import UsageError
+from algorithmic_efficiency.errors import StorageError, UsageError
 from algorithmic_efficiency.runner import checkpoint, study
 from algorithmic_efficiency.runner.clock import Clock
+from algorithmic_efficiency.runner.run_record import read_run
 from algorithmic_efficiency.runner.session import (
+    Running,
     Session,
     restore,
     rules_of,
     seed_of,
 )
 from algorithmic_efficiency.runner.trainer import Trainer
-from algorithmic_efficiency.runner.trial import Progress, Rules, run_trial
+from algorithmic_efficiency.runner.trial import NoRecords, Progress, Rules, run_trial
 from algorithmic_efficiency.workload import Workload
 
 MINI = "--workload=imagenet_resnet_mini"
@@ -40,9 +42,19 @@ def test_every_trial_of_every_study_and_run_has_a_seed_of_its_own(config):
     assert sessions == [seed_of(runs[0], number, 0) for number in range(3)]
 
 
-@pytest.mark.parametrize(("ruleset", "factor"), [("external", 1.0), ("self", 1.5)])
-def test_a_submission_that_tunes_itself_has_more_time(config, ruleset, factor):
-    got = config(MINI, f"--tuning_ruleset={ruleset}", "--max_global_steps=7")
+@pytest.mark.parametrize(
+    ("flags", "factor"),
+    [
+        (["--tuning_ruleset=external"], 1.0),
+        (["--tuning_ruleset=external", "--benchmark_version=0.5"], 1.0),
+        (["--tuning_ruleset=self"], 1.5),
+        (["--tuning_ruleset=self", "--benchmark_version=0.5"], 3.0),
+        (["--tuning_ruleset=self", "--benchmark_version=0.6"], 1.5),
+        (["--tuning_ruleset=self", "--benchmark_version=2026"], 1.5),
+    ],
+)
+def test_a_submission_that_tunes_itself_has_more_time(config, flags, factor):
+    got = config(MINI, *flags, "--max_global_steps=7")
     row = registry.get("imagenet_resnet_mini")
     rules = rules_of(got, row)
     assert rules.budget_seconds == row.max_allowed_runtime_sec * factor
@@ -208,7 +220,7 @@ def train(trainer, time, steps, found=None):
     clock = Clock(time, clock.seconds)
     trainer.open_data(0, position, evals=False)
     rules = Rules(1e9, 2.0, max_global_steps=steps)
-    run_trial(trainer, clock, rules, progress)
+    run_trial(trainer, NoRecords(), clock, rules, progress)
     return progress, clock
 
 
@@ -286,3 +298,20 @@ def test_no_checkpoint_is_a_beginning(tmp_path: Path):
     progress, clock, position = restore(tmp_path, trainer)
     assert progress == Progress()
     assert (clock.submission, position) == (0.0, 0)
+
+
+def test_a_signal_on_a_full_disk_is_recorded(config):
+    """The checkpoint has no room; run.json, which is small, tells of it."""
+
+    class Full:
+        def break_off(self, progress, clock, *, whole):
+            raise StorageError("no room for checkpoint_3")
+
+    session = Session(config(MINI, "--experiment_name=full"), 0, 0)
+    session.began = True
+    session.running = Running(None, Full(), None, Progress(step=3), Clock(Time()))
+    with pytest.raises(StorageError, match="no room"):
+        session._interrupted(whole=True)
+    run = read_run(session.folder)
+    assert (run["status"], run["stop_reason"]) == ("interrupted", "storage")
+    assert run["error"] == "no room for checkpoint_3"

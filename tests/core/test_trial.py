@@ -5,6 +5,7 @@ from core_fakes import FakeTrainer, Time, run
 
 from algorithmic_efficiency.runner.clock import Clock
 from algorithmic_efficiency.runner.trial import (
+    NoRecords,
     Progress,
     Rules,
     eval_due,
@@ -45,7 +46,7 @@ def test_time_of_prepare_for_eval_is_charged_and_can_exhaust_the_budget():
     assert progress.last_eval_time == 7.5
     fake, clock, progress, reason = run(steps=[2.0], prepare_seconds=6.0)
     assert fake.seen("prepare") == [2]
-    assert fake.seen("evaluate") == fake.recorded == progress.evals == []
+    assert fake.seen("evaluate") == fake.recorder.recorded == progress.evals == []
     assert (reason, clock.submission, progress.step) == ("budget_exhausted", 10.0, 2)
 
 
@@ -189,7 +190,7 @@ def test_other_errors_of_a_step_are_not_swallowed():
     trainer = FakeTrainer(time)
     trainer.step = lambda progress, train_state: 1 / 0
     with pytest.raises(ZeroDivisionError):
-        run_trial(trainer, Clock(time), Rules(10.0, 3.0), Progress())
+        run_trial(trainer, NoRecords(), Clock(time), Rules(10.0, 3.0), Progress())
 
 
 # Divergence.
@@ -200,7 +201,7 @@ def test_a_parameter_that_is_not_finite_ends_the_trial_with_a_row():
     assert (reason, progress.diverged) == ("diverged", "fc.weight")
     assert progress.step == 6
     assert fake.seen("evaluate") == [3]  # the second is not worth its time
-    (step, row), _ = fake.recorded[-1]
+    (step, row), _ = fake.recorder.recorded[-1]
     assert step == 6
     assert row["accumulated_submission_time"] == 6.0
     assert "validation/accuracy" not in row
@@ -212,7 +213,7 @@ def test_a_metric_that_is_not_finite_ends_the_trial_with_its_row():
     )
     assert (reason, progress.diverged) == ("diverged", "validation/accuracy")
     assert progress.score == math.inf
-    (step, row), _ = fake.recorded[-1]
+    (step, row), _ = fake.recorder.recorded[-1]
     assert (step, row["train/loss"]) == (3, 0.1)
     assert math.isnan(row["validation/accuracy"])
 

@@ -6,7 +6,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from algorithmic_efficiency.runner.clock import Clock
-from algorithmic_efficiency.runner.trial import Progress, Rules, run_trial, stop_reason
+from algorithmic_efficiency.runner.trial import (
+    NoRecords,
+    Progress,
+    Rules,
+    run_trial,
+    stop_reason,
+)
 
 STATE_NAMES = {
     "validation_goal_reached",
@@ -42,7 +48,7 @@ def test_rows_have_the_times_of_the_public_columns():
     }
     assert second["score"] == second["accumulated_submission_time"] == 9.0
     assert second["accumulated_logging_time"] == 4.0 + 4 * 1.0  # before this logging
-    assert [entry for entry, _ in fake.recorded] == progress.evals
+    assert [entry for entry, _ in fake.recorder.recorded] == progress.evals
 
 
 def test_train_state_is_read_only_and_has_the_public_names():
@@ -57,7 +63,7 @@ def test_train_state_is_read_only_and_has_the_public_names():
         time.sleep(1.0)
 
     trainer.step = step
-    run_trial(trainer, Clock(time), Rules(2.0, 9.0), Progress())
+    run_trial(trainer, NoRecords(), Clock(time), Rules(2.0, 9.0), Progress())
     assert all(set(state) == STATE_NAMES for state in seen)
     assert [state["accumulated_submission_time"] for state in seen] == [0.0, 1.0]
 
@@ -148,7 +154,7 @@ def test_any_trial_keeps_the_rules(budget, period, steps, rest, goals, limit):
     assert clock.seconds["evaluation"] == evaluate * evals
     assert clock.seconds["logging"] == record * evals + show * made
     assert clock.submission - budget < max(*steps, prepare)
-    assert len(progress.evals) == len(fake.recorded) == evals
+    assert len(progress.evals) == len(fake.recorder.recorded) == evals
     times = [row["score"] for _, row in progress.evals]
     assert all(time < budget for time in times)
     reached = [goals[min(i, len(goals) - 1)][0] for i in range(evals)]

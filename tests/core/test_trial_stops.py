@@ -5,7 +5,7 @@ import os
 import signal
 
 import pytest
-from core_fakes import FakeTrainer, Time
+from core_fakes import FakeRecorder, FakeTrainer, Time
 
 from algorithmic_efficiency.runner.clock import Clock
 from algorithmic_efficiency.runner.stopping import FROM_PARENT, Interrupted, Stop
@@ -37,6 +37,7 @@ def run(progress, seconds, stop_after=None, broken=None):
     try:
         reason = run_trial(
             fake,
+            FakeRecorder(time),
             clock,
             RULES,
             progress,
@@ -46,11 +47,6 @@ def run(progress, seconds, stop_after=None, broken=None):
         reason = INTERRUPTED
     clock.switch("other")
     return fake, clock, progress, reason
-
-
-def events(fake):
-    """Returns what was done; what is begun is announced again by a resumed trial."""
-    return [event for event in fake.events if not event[0].startswith("announce")]
 
 
 @pytest.mark.parametrize("place", [*range(8), "first evaluation", "last evaluation"])
@@ -68,7 +64,7 @@ def test_a_stopped_trial_goes_on_as_if_nothing_had_been(place):
     saved = copy.deepcopy((half, first_clock.seconds))
     second, second_clock, after, end = run(*saved)
     assert end == "max_global_steps"
-    assert events(first) + events(second) == events(whole)
+    assert first.events + second.events == whole.events
     assert after.evals == progress.evals
     assert second_clock.submission == clock.submission
 

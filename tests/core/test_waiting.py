@@ -7,7 +7,7 @@ from core_fakes import Time
 
 from algorithmic_efficiency.runner.clock import Clock
 from algorithmic_efficiency.runner.trainer import Trainer
-from algorithmic_efficiency.runner.trial import Progress, Rules, run_trial
+from algorithmic_efficiency.runner.trial import NoRecords, Progress, Rules, run_trial
 
 HOST, DEVICE = 0.25, 1.0  # seconds of a step
 
@@ -93,7 +93,7 @@ def test_nothing_is_done_off_the_clock(prepares):
     made, device = trainer(time, prepares)
     clock, progress = Clock(time), Progress()
     rules = Rules(1e9, eval_period_seconds=4.0, max_global_steps=16)
-    run_trial(made, clock, rules, progress)
+    run_trial(made, NoRecords(), clock, rules, progress)
     evaluations = len(progress.evals)
     assert evaluations >= 3
     assert clock.seconds["evaluation"] == 0.0  # no work was left to it
@@ -105,7 +105,7 @@ def test_one_step_over_the_budget_at_most():
     time = Time()
     made, device = trainer(time, prepares=False)
     clock, progress = Clock(time), Progress()
-    reason = run_trial(made, clock, Rules(5.5, 100.0), progress)
+    reason = run_trial(made, NoRecords(), clock, Rules(5.5, 100.0), progress)
     assert reason == "budget_exhausted"
     assert device.most_ahead == DEVICE
     assert progress.step == 5

@@ -11,7 +11,7 @@ from typing import Any
 
 from algorithmic_efficiency import registry
 from algorithmic_efficiency.cli import main
-from algorithmic_efficiency.spec import Definition, Field
+from algorithmic_efficiency.definition import Definition, Field
 
 SIZE = 16
 SMALL = {"width": 4, "stage_sizes": (1, 1)}  # images

@@ -10,7 +10,7 @@ import numpy as np
 import soundfile
 
 from algorithmic_efficiency.data import Folders
-from algorithmic_efficiency.spec import Definition, Field
+from algorithmic_efficiency.definition import Definition, Field
 from dataset_setup import check_speech, setup
 from workloads._librispeech import layout, scale
 from workloads._librispeech.data import open_split

@@ -1,5 +1,7 @@
 """The rows of the speech workloads against AlgoPerf v0.6."""
 
+import dataclasses
+
 import pytest
 
 from algorithmic_efficiency import registry
@@ -14,7 +16,7 @@ PUBLISHED = {  # of both workloads and all variants, where they say nothing else
     "num_eval_train_examples": 5_376,
     "num_validation_examples": 5_348,
     "num_test_examples": 2_472,
-    "default_batch_size": 256,
+    "reference_batch_size": 256,
     "eval_batch_size": 256,
     "eval_period_time_sec": 1_440,
 }
@@ -99,10 +101,41 @@ def test_published_constants(name):
     assert definition.test_target_value == test
 
 
+# (budget in s, evaluation period in s, step hint) of the other editions; no published
+# edition changes another constant.
+EDITIONS = {
+    "librispeech_conformer": {
+        "0.5": (61_068, 1_440, 80_000),
+        "2026": (43_680, 1_747, 76_000),
+    },
+    "librispeech_deepspeech": {
+        "0.5": (55_506, 1_440, 48_000),
+        "2026": (36_949, 1_447, 38_400),
+    },
+}
+
+
+@each
+@pytest.mark.parametrize("edition", ["0.5", "0.6", "2026"])
+def test_constants_of_other_editions(name, edition):
+    definition = registry.get(name)
+    found = definition.in_edition(edition)
+    fields = ("max_allowed_runtime_sec", "eval_period_time_sec", "step_hint")
+    expected = EDITIONS[base_of(name)].get(edition)
+    if expected is None:
+        assert found == definition
+        return
+    assert tuple(getattr(found, field) for field in fields) == expected
+    same = {field: getattr(definition, field) for field in fields}
+    assert dataclasses.replace(found, **same) == definition
+    mini = registry.get(f"{name}_mini")
+    assert mini.in_edition(edition) == mini
+
+
 @each
 def test_a_mini_keeps_what_makes_its_variant(name):
     full, mini = registry.get(name), registry.get(f"{name}_mini")
-    same = ("package", "data", "output_layer", "loss_type", "metrics")
+    same = ("package", "data", "output_layer", "loss", "evaluations")
     for field in (*same, "target_metric_name"):
         assert getattr(mini, field) == getattr(full, field)
     base = registry.get(f"{base_of(name)}_mini").model

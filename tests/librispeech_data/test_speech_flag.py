@@ -12,6 +12,8 @@ from algorithmic_efficiency.errors import UsageError
 from algorithmic_efficiency.workload import Workload
 from workloads.imagenet_resnet.workload import WORKLOADS
 
+FLAG = "librispeech_tokenizer_vocab_path"
+
 
 @pytest.fixture(autouse=True)
 def table(monkeypatch):
@@ -31,12 +33,12 @@ def test_it_names_the_tokenizer_of_a_run(tmp_path):
     with pytest.raises(UsageError, match=r"no tokenizer .*/tokenizer\.model\. Prepare"):
         config(*asked)
     made = config(*asked, f"--librispeech_tokenizer_vocab_path={given}")
-    assert made.folders == Folders(tmp_path, None, given)
+    assert made.folders == Folders(tmp_path, ((FLAG, given),))
     assert made.workload == "speech"
 
 
 def test_it_is_refused_where_there_is_no_tokenizer():
-    with pytest.raises(UsageError, match="imagenet_resnet_mini has no tokenizer"):
+    with pytest.raises(UsageError, match="other workloads than imagenet_resnet_mini"):
         config(
             "--workload=imagenet_resnet_mini", "--librispeech_tokenizer_vocab_path=x"
         )
@@ -49,7 +51,7 @@ def test_evaluation_in_another_folder_keeps_it(tmp_path):
     backend = types.SimpleNamespace(
         build=lambda definition: None, seed_from=lambda rng: (0, 0)
     )
-    workload = Workload(definition(), backend, Folders(Path("gone"), None, given))
+    workload = Workload(definition(), backend, Folders(Path("gone"), ((FLAG, given),)))
     backend.place = lambda batch, fields: batch
     queue = workload._build_input_queue(None, "train", str(tmp_path), 2)
     batch = next(queue)

@@ -129,7 +129,11 @@ def test_tokenizer_that_was_asked_for_is_not_mended_by_setup(root, tmp_path):
     given = tmp_path / "given.model"
     given.write_bytes(b"junk")
     with pytest.raises(DataError, match=r"given\.model is not .* Name another one by"):
-        open_split(definition(), Folders(root.parent, None, given), "test")
+        open_split(
+            definition(),
+            Folders(root.parent).replaced(librispeech_tokenizer_vocab_path=given),
+            "test",
+        )
 
 
 @pytest.fixture(scope="module")

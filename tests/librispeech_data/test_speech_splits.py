@@ -1,6 +1,5 @@
 """Opening LibriSpeech: order, counts, tokens, padding, and the same for any reader."""
 
-import dataclasses
 import pickle
 
 import numpy as np
@@ -110,8 +109,8 @@ def test_texts_come_back_from_tokens(folders):
     ]
     assert all(row[-1] == 2 and 0 not in row for row in rows)
     texts = [dataset.examples[k].transcript for k in range(5)]
-    assert dataset.detokenise(rows) == texts
-    assert dataset.detokenise([[], rows[0][:-1], [2]]) == ["", texts[0], ""]
+    assert dataset.tokenizer.decode(rows) == texts
+    assert dataset.tokenizer.decode([[], rows[0][:-1], [2]]) == ["", texts[0], ""]
 
 
 def test_what_is_sent_to_a_worker_holds_no_transcripts(folders):
@@ -162,7 +161,7 @@ def test_another_tokenizer_may_be_named(folders, tmp_path):
     path = tmp_path / "mine.model"
     path.write_bytes((root / "tokenizer.model").read_bytes())
     (tmp_path / "data").mkdir()
-    elsewhere = dataclasses.replace(folders, librispeech_tokenizer_vocab_path=path)
+    elsewhere = folders.replaced(librispeech_tokenizer_vocab_path=path)
     dataset = open_split(definition(), elsewhere, "test")
     assert dataset.element.tokenizer.path == path
     assert missing(definition(), elsewhere) is None

@@ -11,6 +11,7 @@ import torch
 from algorithmic_efficiency import params, registry, seeds, spec
 from algorithmic_efficiency.backends import base
 from algorithmic_efficiency.data import Folders
+from algorithmic_efficiency.definition import Definition, Field
 from algorithmic_efficiency.workload import Workload
 
 NO_DATA = Folders(data_dir=registry.ROOT / "no data needed")
@@ -29,7 +30,7 @@ def workload(name: str, framework: str, folders: Folders | None = None) -> Workl
     return Workload(definition, backend(framework), folders or NO_DATA)
 
 
-def without_chance(definition: spec.Definition) -> spec.Definition:
+def without_chance(definition: Definition) -> Definition:
     """Returns the definition with dropout and SpecAugment off.
 
     The frameworks cannot draw the same numbers.
@@ -86,7 +87,7 @@ def random_batch(made: Workload, size: int, padded: int, seed: int = 3) -> Any:
     """Returns a NumPy batch of noise; the last `padded` rows have weight 0."""
     random = np.random.default_rng(seed)
     inputs = made.definition.fields["inputs"]
-    if isinstance(inputs, spec.Field):
+    if isinstance(inputs, Field):
         noise = random.standard_normal((size, *inputs.shape), np.float32)
         batch = {
             "inputs": noise,

@@ -64,7 +64,7 @@ def test_rates_of_a_definition(own_aux: float | None) -> None:
     row = dataclasses.replace(row, model={**row.model, "aux_dropout_rate": own_aux})
 
     def found(*given: Any) -> tuple[Any, Any]:
-        model = rates.with_rates(row, *given).model
+        model = rates.with_rates(row.model, *given)
         return rates.of_pass(None, model["dropout_rate"], model["aux_dropout_rate"])
 
     own = 0.1 if own_aux is None else own_aux
@@ -75,7 +75,7 @@ def test_rates_of_a_definition(own_aux: float | None) -> None:
     assert found(1, jnp.float32(0.5)) == (1.0, 0.5)
     assert rates.of_pass(0.7, 0.0, 0.2) == (0.7, 0.7)
     resnet = registry.get("imagenet_resnet_mini")
-    assert rates.with_rates(resnet, 0.5, 0.5) == resnet
+    assert rates.with_rates(resnet.model, 0.5, 0.5) == resnet.model
 
 
 def trained(framework: str, name: str, point: Any) -> Any:

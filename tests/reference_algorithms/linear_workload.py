@@ -9,8 +9,9 @@ import numpy as np
 from algorithmic_efficiency import registry, submission
 from algorithmic_efficiency.backends import base
 from algorithmic_efficiency.data import Folders
+from algorithmic_efficiency.definition import Definition, Evaluate, Field
 from algorithmic_efficiency.initializers import Normal
-from algorithmic_efficiency.spec import Definition, Field, LossType
+from algorithmic_efficiency.public_workload import PublicWorkload
 from algorithmic_efficiency.workload import Workload
 
 STEPS = 10
@@ -26,8 +27,8 @@ def make_workload(framework, *, batch_norm=False, step_hint=STEPS):
         output_layer="fc",
         fields={"inputs": Field((4,), "float32"), "targets": Field((), "int32")},
         data_arguments={},
-        loss_type=LossType.SOFTMAX_CROSS_ENTROPY,
-        metrics=("accuracy", "loss"),
+        loss="softmax_cross_entropy",
+        evaluations=(Evaluate(("accuracy", "loss")),),
         target_metric_name="accuracy",
         validation_target_value=0.9,
         test_target_value=None,
@@ -93,7 +94,8 @@ def train(
     backend = base.make(framework)
     rng = backend.make_rng((1, 2))
     params, state = workload.init_model_fn(rng)
-    optimizer_state = algorithm.init_optimizer_state(workload, params, state, hp, rng)
+    public = PublicWorkload(workload)
+    optimizer_state = algorithm.init_optimizer_state(public, params, state, hp, rng)
     queue = map(workload.place, batches or make_batches())
     more = {}
     if "train_state" in inspect.signature(algorithm.update_params).parameters:
@@ -104,7 +106,7 @@ def train(
 
     def call(function, step, **more):
         return function(
-            workload=workload,
+            workload=public,
             current_param_container=params,
             current_params_types=workload.model_params_types,
             model_state=state,
@@ -120,7 +122,7 @@ def train(
     steps = STEPS if batches is None else len(batches)
     for step in range(steps):
         batch = algorithm.data_selection(
-            workload, queue, optimizer_state, params, state, hp, step, rng
+            public, queue, optimizer_state, params, state, hp, step, rng
         )
         optimizer_state, params, state = call(
             algorithm.update_params, step, batch=batch, **more

@@ -22,7 +22,7 @@ def torch_shapes(model):
 
 def jax_variables(model, size):
     shape = jax.ShapeDtypeStruct((1, size, size, 3), jnp.float32)
-    return jax.eval_shape(model.init, jax.random.key(0), shape)
+    return jax.eval_shape(model.init, jax.random.key(0), {"inputs": shape})
 
 
 def random_values(shapes, statistics):
@@ -57,7 +57,7 @@ def run_torch(arguments, values, buffers, train):
     for images, cotangent in batches(2):
         model.zero_grad()
         x = torch.from_numpy(images).permute(0, 3, 1, 2)
-        logits = model(x, torch.from_numpy(WEIGHTS))
+        logits = model({"inputs": x, "weights": torch.from_numpy(WEIGHTS)})
         (logits * torch.from_numpy(cotangent)).sum().backward()
         gradients = {k: p.grad.numpy().copy() for k, p in model.named_parameters()}
         statistics = {k: b.numpy().copy() for k, b in model.named_buffers()}
@@ -75,8 +75,7 @@ def run_jax(arguments, values, buffers, train):
         def objective(weights):
             logits, new = model.apply(
                 {"params": weights, "batch_stats": statistics},
-                images,
-                weights=jnp.asarray(WEIGHTS),
+                {"inputs": images, "weights": jnp.asarray(WEIGHTS)},
                 train=train,
                 use_running_average=not train,
                 mutable=["batch_stats"] if train else [],
@@ -140,7 +139,7 @@ def test_full_size_reduces_the_image_by_32():
         model = resnet_pytorch.Model(**BASE.model)
         seen = []
         model.layer4[2].register_forward_hook(lambda _, __, y: seen.append(y.shape))
-        logits = model(torch.empty(2, 3, 224, 224))
+        logits = model({"inputs": torch.empty(2, 3, 224, 224)})
     assert seen == [(2, 2048, 7, 7)]
     assert logits.shape == (2, 1000)
 
@@ -159,14 +158,17 @@ def test_what_stands_in_a_padded_row_changes_nothing(framework):
                 {k: torch.as_tensor(v) for k, v in {**values, **buffers}.items()}
             )
             x = torch.from_numpy(inputs).permute(0, 3, 1, 2)
-            outputs.append(model(x, torch.from_numpy(WEIGHTS)).detach().numpy())
+            batch = {"inputs": x, "weights": torch.from_numpy(WEIGHTS)}
+            outputs.append(model(batch).detach().numpy())
         else:
             variables = {
                 "params": params.to_jax(values),
                 "batch_stats": params.statistics_to_jax(buffers),
             }
             logits, _ = resnet_jax.Model(**SMALL).apply(
-                variables, inputs, weights=jnp.asarray(WEIGHTS), mutable=["batch_stats"]
+                variables,
+                {"inputs": inputs, "weights": jnp.asarray(WEIGHTS)},
+                mutable=["batch_stats"],
             )
             outputs.append(np.asarray(logits))
     real = WEIGHTS != 0
@@ -184,13 +186,13 @@ def test_pytorch_keeps_channels_last_throughout():
     for module in model.modules():
         if isinstance(module, torch.nn.Conv2d):
             module.register_forward_hook(record)
-    model(torch.randn(2, SIZE, SIZE, 3).permute(0, 3, 1, 2))
+    model({"inputs": torch.randn(2, SIZE, SIZE, 3).permute(0, 3, 1, 2)})
     assert formats == [True] * 12
 
 
 def test_pytorch_changes_no_view_in_place():
     """Backward through a view changed in place copies the gradient and its format."""
-    logits = resnet_pytorch.Model(**SMALL)(torch.randn(2, 3, SIZE, SIZE))
+    logits = resnet_pytorch.Model(**SMALL)({"inputs": torch.randn(2, 3, SIZE, SIZE)})
     pending, seen = [logits.grad_fn], set()
     while pending:
         node = pending.pop()

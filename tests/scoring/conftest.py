@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from scoring import logs
+from scoring.reading import logs
 from tests.scoring.trees import public_logs, write_tree
 
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from scoring.benchmark import load
-from scoring.evaluations import Trial
+from scoring.reading.benchmark import load
+from scoring.reading.trials import Trial
 from tests.scoring.trees import public_logs, under_other_names
 
 LONG = "shampoo_" + "x" * 48 + "_v1"  # 59 letters, hardly a place to break

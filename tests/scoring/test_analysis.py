@@ -6,16 +6,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from scoring.analysis import leave_one_out, tuning_curve
-from scoring.benchmark import Workload, load
-from scoring.checks import trial_problems
-from scoring.evaluations import Trial
-from scoring.logs import read_tree
-from scoring.reasons import cell_reason, trial_reason
-from scoring.results import build
-from scoring.rules import Rules, scores
-from scoring.scored import Options, prepare
-from scoring.table import Table, cells_of, hit_index, tabulate
+from scoring.reading.benchmark import Workload, load
+from scoring.reading.logs import read_tree
+from scoring.reading.trials import Trial
+from scoring.rules.analysis import leave_one_out, tuning_curve
+from scoring.rules.checks import trial_problems
+from scoring.rules.reasons import cell_reason, trial_reason
+from scoring.rules.results import build
+from scoring.rules.scored import Options, prepare
+from scoring.rules.scores import Rules, scores
+from scoring.rules.table import Table, cells_of, hit_index, tabulate
 from tests.scoring.trees import made_up, write_tree
 
 INF = np.inf

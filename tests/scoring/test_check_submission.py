@@ -8,8 +8,8 @@ import pytest
 
 from algorithmic_efficiency.errors import SubmissionError
 from scoring import check_submission
-from scoring.fingerprints import telltale_numbers
-from scoring.submission_rules import check_source
+from scoring.checker.fingerprints import telltale_numbers
+from scoring.checker.submission_rules import check_source
 
 ROOT = Path(__file__).resolve().parents[2]
 GOOD = '''

@@ -9,8 +9,8 @@ import pytest
 
 from algorithmic_efficiency.errors import UsageError
 from scoring import score_submissions
-from scoring.results import build
-from scoring.scored import Options, prepare
+from scoring.rules.results import build
+from scoring.rules.scored import Options, prepare
 from tests.scoring.trees import made_up, write_tree
 
 FAST = Options(resamples=50)

@@ -10,8 +10,9 @@ import pytest
 from algorithmic_efficiency import registry
 from algorithmic_efficiency.data import Folders
 from algorithmic_efficiency.errors import UsageError
-from scoring import check_submission, dry_run
-from scoring.syntax import Finding
+from scoring import check_submission
+from scoring.checker import dry_run
+from scoring.checker.syntax import Finding
 
 ROOT = registry.ROOT
 MINI = "imagenet_resnet_mini"
@@ -81,7 +82,9 @@ BAD_JAX = {
     "select": "pass",
     "update": """
         current_param_container = grow(current_param_container)
-        vars(workload)["has_reached_validation_target"] = bool
+        hidden = [cell.cell_contents for cell in workload._ask.__closure__]
+        real = next(x for x in hidden if hasattr(x, "eval_model"))
+        vars(real)["has_reached_validation_target"] = bool
         CHANGE("jax_compilation_cache_dir", "of_mine")
     """,
 }

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-import scoring
-from scoring.logs import read_trial
+from scoring import reading
+from scoring.reading.logs import read_trial
 
 HEADER = ["accumulated_eval_time", "global_step", "score", "test/x"]
 HEADER += ["validation/mean_average_precision"]
@@ -116,8 +116,8 @@ def test_what_is_no_number_for_pandas_is_none(tmp_path, cell):
 
 
 def test_without_pandas_a_sentence_names_it(tmp_path, monkeypatch):
-    monkeypatch.delattr(scoring, "foreign", raising=False)
-    monkeypatch.delitem(sys.modules, "scoring.foreign", raising=False)
+    monkeypatch.delattr(reading, "foreign", raising=False)
+    monkeypatch.delitem(sys.modules, "scoring.reading.foreign", raising=False)
     monkeypatch.setitem(sys.modules, "pandas", None)
     with pytest.raises(Exception, match="needs the package pandas"):
         trial_of(tmp_path, SPELLINGS["quoted"])

@@ -16,8 +16,8 @@ import pytest
 
 from algorithmic_efficiency.errors import UserError
 from scoring import compare, score_submissions
-from scoring.logs import read_tree
-from scoring.saved import load_trials
+from scoring.reading.logs import read_tree
+from scoring.reading.saved import load_trials
 from tests.scoring.trees import made_up, write_tree
 
 NASTY = (
@@ -48,6 +48,7 @@ RECORD = {
     "study": 0,
     "trial": 1,
     "tuning_ruleset": "external",
+    "benchmark_version": "0.6",
     "hyperparameters": {"learning_rate": 0.1},
     "batch_size": 32,
     "status": "target_reached",

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from scoring import score_submissions
-from scoring.benchmark import load
-from scoring.evaluations import Trial
+from scoring.reading.benchmark import load
+from scoring.reading.trials import Trial
 from tests.scoring.trees import made_up, write_tree
 
 INF = float("inf")

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from algorithmic_efficiency.errors import StorageError, UsageError
-from scoring import compare, outputs, score_submissions
-from scoring.outputs import jsonable
-from scoring.saved import load_trials, save_trials
+from scoring import compare, score_submissions
+from scoring.reading.saved import load_trials, save_trials
+from scoring.report import outputs
+from scoring.report.outputs import jsonable
 from tests.scoring.trees import made_up, write_tree
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from algorithmic_efficiency.errors import UsageError
 from scoring import compare, score_submissions
-from scoring.logs import read_tree
+from scoring.reading.logs import read_tree
 from tests.scoring.trees import made_up, write_tree
 
 FAST = ["--noreport", "--resamples=5", "--workloads=ogbg"]

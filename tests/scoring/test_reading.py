@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from algorithmic_efficiency.errors import UsageError
-from scoring.benchmark import load
-from scoring.evaluations import pandas_float
-from scoring.logs import read_tree, read_trial
-from scoring.table import hit_index
+from scoring.reading.benchmark import load
+from scoring.reading.logs import read_tree, read_trial
+from scoring.reading.numerals import pandas_float
+from scoring.rules.table import hit_index
 from tests.scoring.trees import made_up, write_tree
 
 OGBG = load("0.6").definitions["ogbg"]

@@ -13,9 +13,9 @@ import cv2
 import numpy as np
 import pytest
 
-from scoring.report import write_report
-from scoring.results import build
-from scoring.scored import Options, prepare
+from scoring.report.page import write_report
+from scoring.rules.results import build
+from scoring.rules.scored import Options, prepare
 from tests.scoring.browser import ABSENT, CHROMIUM, DRIVER, Browser
 from tests.scoring.scenes import LONG, scenes
 

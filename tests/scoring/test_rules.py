@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from scoring.rules import (
+from scoring.rules.scores import (
     Rules,
     counted_times,
     credits,
@@ -17,7 +17,7 @@ from scoring.rules import (
     ratios,
     scores,
 )
-from scoring.table import median
+from scoring.rules.table import median
 
 INF = np.inf
 # Two submissions, three studies each, worked by hand and by the public tool.

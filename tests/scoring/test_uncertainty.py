@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.scoring import Design, measure_coverage
-from scoring.rules import Rules, log_times, scores
-from scoring.table import Table
-from scoring.uncertainty import (
+from scoring.rules.scores import Rules, log_times, scores
+from scoring.rules.table import Table
+from scoring.rules.uncertainty import (
     Bootstrap,
     Pair,
     bootstrap,

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from scoring.evaluations import Trial
-from scoring.saved import load_trials
+from scoring.reading.saved import load_trials
+from scoring.reading.trials import Trial
 
 DATA = Path(__file__).parents[1] / "data" / "scoring"
 
@@ -75,7 +75,7 @@ def made_up(  # noqa: PLR0913 - the parts of a place in the tree
     Loss falls (or accuracy rises) to just past the target at the hit, or stays short
     of it. The target is that of the benchmark's version.
     """
-    from scoring.benchmark import load
+    from scoring.reading.benchmark import load
 
     definition = load(version).definitions[workload]
     last = 1000.0 if hit is None else hit

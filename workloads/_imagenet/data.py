@@ -9,16 +9,17 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from algorithmic_efficiency.data import Dataset, Examples, Folders, Subset
+from algorithmic_efficiency.data import DataFlag, Dataset, Examples, Folders, Subset
+from algorithmic_efficiency.definition import Definition
 from algorithmic_efficiency.errors import DataError
 from algorithmic_efficiency.files import readable
-from algorithmic_efficiency.spec import Definition
 from algorithmic_efficiency.text import show
 from workloads._imagenet import mini
-from workloads._imagenet.classes import are_official, classes_in, fault, shown
-from workloads._imagenet.folders import FolderExamples
-from workloads._imagenet.images import Element, Normalise
-from workloads._imagenet.prepared import (
+from workloads._imagenet.classes import are_official, fault
+from workloads._images.classes import classes_in, shown
+from workloads._images.folders import FolderExamples
+from workloads._images.images import Element, Normalise
+from workloads._images.prepared import (
     PreparedExamples,
     is_prepared,
     newest_version,
@@ -27,6 +28,10 @@ from workloads._imagenet.prepared import (
 
 Source = FolderExamples | PreparedExamples
 
+_V2 = "imagenet_v2_data_dir"
+FLAGS = {
+    _V2: DataFlag("Folder of ImageNet-v2, where it is not in --data_dir.", folder=True)
+}
 PREPARE = "python -m dataset_setup imagenet --data_dir=DIR"
 EVAL_TRAIN_SEED = 50_176  # any constant: which training images evaluation looks at
 
@@ -184,8 +189,9 @@ def _not_found(folders: Folders, splits: list[str]) -> str:
 
 def _roots(folders: Folders, splits: list[str]) -> Iterator[Path]:
     """Yields the folders in which data may lie, the first choice first."""
-    if "test" in splits and folders.imagenet_v2_data_dir is not None:
-        yield folders.imagenet_v2_data_dir
+    elsewhere = folders.option(_V2)
+    if "test" in splits and elsewhere is not None:
+        yield elsewhere
     yield folders.data_dir
     yield folders.data_dir / "imagenet"
 

@@ -4,14 +4,22 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from algorithmic_efficiency.data import Dataset, Examples, Folders, Subset
+from algorithmic_efficiency.data import DataFlag, Dataset, Examples, Folders, Subset
+from algorithmic_efficiency.definition import Definition
 from algorithmic_efficiency.errors import DataError
 from algorithmic_efficiency.files import readable
-from algorithmic_efficiency.spec import Definition
 from workloads._librispeech import index, layout, mini
 from workloads._librispeech.reading import Element, Finish
 from workloads._librispeech.tokenizer import Tokenizer
 
+_TOKENIZER = "librispeech_tokenizer_vocab_path"
+FLAGS = {
+    _TOKENIZER: DataFlag(
+        "SentencePiece model of the transcripts, where another one than that in "
+        "--data_dir is meant.",
+        default="",
+    )
+}
 PREPARE = "python -m dataset_setup librispeech --data_dir=DIR"
 EVAL_TRAIN_SEED = 5_376  # any constant: which training utterances evaluation hears
 
@@ -64,12 +72,13 @@ def open_split(definition: Definition, folders: Folders, split: str) -> Dataset:
         tokenizer.check()
     sizes = (definition.fields[name][0].shape[0] for name in ("inputs", "targets"))
     element = Element(tokenizer, *sizes)
-    return Dataset(examples, element, Finish(arguments["buckets"]), tokenizer.decode)
+    finish = Finish(arguments["buckets"])
+    return Dataset(examples, element, finish, tokenizer=tokenizer)
 
 
 def find_tokenizer(folders: Folders, root: Path) -> Path:
     """Returns the tokenizer that was asked for, or the one beside the data."""
-    return folders.librispeech_tokenizer_vocab_path or root / layout.TOKENIZER
+    return folders.option(_TOKENIZER) or root / layout.TOKENIZER
 
 
 def advice_of(folders: Folders) -> str:
@@ -80,9 +89,9 @@ def advice_of(folders: Folders) -> str:
 
 def tokenizer_advice(folders: Folders) -> str:
     """Returns what to do about a tokenizer that was asked for; '' where none was."""
-    if folders.librispeech_tokenizer_vocab_path is None:
+    if folders.option(_TOKENIZER) is None:
         return ""
-    return "Name another one by --librispeech_tokenizer_vocab_path, or none."
+    return f"Name another one by --{_TOKENIZER}, or none."
 
 
 @contextlib.contextmanager

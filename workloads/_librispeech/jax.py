@@ -1,14 +1,19 @@
 """The front of the speech models in JAX: features, SpecAugment, subsampling."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
 
+from algorithmic_efficiency.backends.jax_ops import JaxOps
 from algorithmic_efficiency.nn import jax_cpu
 from algorithmic_efficiency.nn.batch_norm.jax import BatchNorm
 from algorithmic_efficiency.nn.jax import ACTIVATIONS, Dense
 from workloads._librispeech import features as constants
+from workloads._librispeech.metrics import best_labels
 
 Inputs = tuple[jax.Array, jax.Array]  # audio [B, S] in units of 16 bits, paddings
 
@@ -201,3 +206,9 @@ def batch_norm(name: str, momentum: float = 0.001) -> BatchNorm:
         zero_centered_scale=True,
         name=name,
     )
+
+
+def evaluate(model: nn.Module, variables: Any, batch: Mapping[str, Any]) -> Any:
+    """Returns what the metrics need of the outputs; see `metrics.best_labels`."""
+    outputs = model.apply(variables, batch, train=False, use_running_average=True)
+    return best_labels(JaxOps(), batch, outputs)

@@ -5,9 +5,13 @@ Numbers of the full scale are those of AlgoPerf v0.6.
 
 from typing import Any
 
-from algorithmic_efficiency.spec import Field, LossType
+from algorithmic_efficiency.definition import Evaluate, Field
 from workloads._librispeech import layout, mini
 
+_METRICS = tuple(
+    f"workloads._librispeech.metrics.{name}"
+    for name in ("wer", "wer_true", "ctc_loss", "misfits")
+)
 _SAMPLES, _TOKENS = 320_000, 256
 _MINI_SAMPLES, _MINI_TOKENS = 38_400, 28
 
@@ -32,10 +36,10 @@ FULL: dict[str, Any] = {
     "num_validation_examples": 5_348,
     "num_test_examples": 2_472,
     "output_layer": "lin",
-    "loss_type": LossType.CTC_LOSS,
-    "metrics": ("wer", "wer_true", "ctc_loss", "misfits"),
+    "loss": "ctc",
+    "evaluations": (Evaluate(_METRICS, how="evaluate"),),
     "target_metric_name": "wer",
-    "default_batch_size": 256,
+    "reference_batch_size": 256,
     "eval_batch_size": 256,
     "eval_period_time_sec": 1_440,
 }
@@ -50,7 +54,7 @@ MINI: dict[str, Any] = {
     "num_eval_train_examples": 200,
     "num_validation_examples": mini.COUNTS["validation"],
     "num_test_examples": mini.COUNTS["test"],
-    "default_batch_size": 32,
+    "reference_batch_size": 32,
     "eval_batch_size": 50,
     "max_allowed_runtime_sec": 300,
     "eval_period_time_sec": 10,

@@ -4,14 +4,14 @@ Targets and budgets are those of AlgoPerf v0.6; those of the mini scale were mea
 here, by the command in docs/performance.md.
 """
 
-from algorithmic_efficiency.initializers import Constant, LecunNormal, Normal
-from algorithmic_efficiency.spec import (
+from algorithmic_efficiency.definition import (
     Definition,
+    Evaluate,
     Field,
-    LossType,
     mini_twins,
     variants,
 )
+from algorithmic_efficiency.initializers import Constant, LecunNormal, Normal
 
 INITIAL = (
     (r"(.*\.)?conv\d*\.weight", LecunNormal()),
@@ -45,8 +45,8 @@ BASE = Definition(
         "area": (0.08, 1.0),
         "aspect": (3 / 4, 4 / 3),
     },
-    loss_type=LossType.SOFTMAX_CROSS_ENTROPY,
-    metrics=("accuracy", "loss"),
+    loss="softmax_cross_entropy",
+    evaluations=(Evaluate(("accuracy", "loss")),),
     target_metric_name="accuracy",
     validation_target_value=0.77431,
     test_target_value=0.6560,
@@ -58,9 +58,14 @@ BASE = Definition(
     max_allowed_runtime_sec=66_159,
     eval_period_time_sec=510,
     step_hint=195_999,
+    num_parameters=25_557_032,
+    editions={
+        "0.5": {"max_allowed_runtime_sec": 63_008, "step_hint": 186_666},
+        "2026": {"max_allowed_runtime_sec": 49_918, "eval_period_time_sec": 1_996},
+    },
     train_mean=(0.485 * 255, 0.456 * 255, 0.406 * 255),
     train_stddev=(0.229 * 255, 0.224 * 255, 0.225 * 255),
-    default_batch_size=1024,
+    reference_batch_size=1024,
 )
 
 # The same workload at laptop size: the same code on images that the project draws.
@@ -84,7 +89,7 @@ MINI_CHANGES = {
     "eval_batch_size": 250,
     "max_allowed_runtime_sec": 240,
     "eval_period_time_sec": 5,
-    "default_batch_size": 128,
+    "reference_batch_size": 128,
 }
 
 FULL = variants(
@@ -92,11 +97,13 @@ FULL = variants(
     {
         "silu": {
             "model": {"activation": "silu"},
+            "reference_batch_size": 512,
             "validation_target_value": 0.75445,
             "test_target_value": 0.6323,
         },
         "gelu": {
             "model": {"activation": "gelu"},
+            "reference_batch_size": 512,
             "validation_target_value": 0.76765,
             "test_target_value": 0.6519,
         },

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -11,7 +12,8 @@ from flax import linen as nn
 
 from algorithmic_efficiency import rates
 from algorithmic_efficiency.nn.jax import ACTIVATIONS, Dense, Dropout, LayerNorm
-from workloads._librispeech.jax import FrontEnd, Inputs, Subsample, batch_norm
+from workloads._librispeech.jax import FrontEnd, Subsample, batch_norm
+from workloads._librispeech.jax import evaluate as evaluate
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,9 +57,8 @@ class Model(nn.Module):
     @nn.compact
     def __call__(
         self,
-        inputs: Inputs,
+        batch: Mapping[str, Any],
         *,
-        weights: jax.Array | None = None,
         train: bool = True,
         use_running_average: bool = False,
         dropout_rate: Any = None,
@@ -65,15 +66,16 @@ class Model(nn.Module):
         """Returns logits [B, ceil(T / 4), V] and their paddings, 1 where padded.
 
         Args:
-          inputs: audio [B, S] in units of 16 bits, and paddings [B, S].
-          weights: [B], 0 where an example is padding; None: all are real.
+          batch: `inputs`, which are audio [B, S] in units of 16 bits and paddings
+            [B, S]; `weights` [B], 0 where an example is padding, or none.
           train: whether dropout and SpecAugment are on; they need the rng 'dropout'.
           use_running_average: batch norm normalises with the running statistics.
           dropout_rate: a number, traced or not; None means the model's own two.
         """
         front_end = FrontEnd(self.time_masks, self.frequency_masks, name="front_end")
         subsample = Subsample(self.channels, self.features, "relu", name="subsample")
-        x, valid = subsample(*front_end(inputs, weights, train=train))
+        sound = front_end(batch["inputs"], batch.get("weights"), train=train)
+        x, valid = subsample(*sound)
         own = (self.dropout_rate, self.aux_dropout_rate)
         rate, aux = rates.of_pass(dropout_rate if train else 0.0, *own)
         how = How(valid, use_running_average, rate, self.momentum)

@@ -1,6 +1,8 @@
 """The Conformer (Gulati et al., 2020) as AlgoPerf changed it, in PyTorch."""
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -8,7 +10,8 @@ from torch import Tensor, nn
 
 from algorithmic_efficiency import rates
 from algorithmic_efficiency.nn.pytorch import ACTIVATIONS, Dense, LayerNorm
-from workloads._librispeech.pytorch import FrontEnd, Inputs, Subsample, batch_norm
+from workloads._librispeech.pytorch import FrontEnd, Subsample, batch_norm
+from workloads._librispeech.pytorch import evaluate as evaluate
 
 
 class Model(nn.Module):
@@ -53,20 +56,21 @@ class Model(nn.Module):
 
     def forward(
         self,
-        inputs: Inputs,
-        weights: Tensor | None = None,
+        batch: Mapping[str, Any],
         dropout_rate: float | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Returns logits [B, ceil(T / 4), V] and their paddings, 1 where padded.
 
         Args:
-          inputs: audio [B, S] in units of 16 bits, and paddings [B, S].
-          weights: [B], 0 where an example is padding; None: all are real.
+          batch: `inputs`, which are audio [B, S] in units of 16 bits and paddings
+            [B, S]; `weights` [B], 0 where an example is padding, or none.
           dropout_rate: None means the model's own two.
         """
         own = (self.dropout_rate, self.aux_dropout_rate)
         rate, aux = rates.of_pass(dropout_rate, *own)
-        x, valid = self.subsample(*self.front_end(inputs, weights))
+        x, valid = self.subsample(
+            *self.front_end(batch["inputs"], batch.get("weights"))
+        )
         x = F.dropout(x + positions(x), aux, self.training)
         for block in self.conformers:
             x = block(x, valid, rate)

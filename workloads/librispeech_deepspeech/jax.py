@@ -1,7 +1,7 @@
 """DeepSpeech 2 as AlgoPerf changed it (Amodei et al., 2015), in JAX."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -10,7 +10,8 @@ from flax import linen as nn
 from algorithmic_efficiency import rates
 from algorithmic_efficiency.nn.jax import ACTIVATIONS, Dense, Dropout, LayerNorm
 from algorithmic_efficiency.nn.lstm.jax import LSTM
-from workloads._librispeech.jax import FrontEnd, Inputs, Subsample, batch_norm
+from workloads._librispeech.jax import FrontEnd, Subsample, batch_norm
+from workloads._librispeech.jax import evaluate as evaluate
 
 
 class Model(nn.Module):
@@ -40,9 +41,8 @@ class Model(nn.Module):
     @nn.compact
     def __call__(
         self,
-        inputs: Inputs,
+        batch: Mapping[str, Any],
         *,
-        weights: jax.Array | None = None,
         train: bool = True,
         use_running_average: bool = False,
         dropout_rate: Any = None,
@@ -50,8 +50,8 @@ class Model(nn.Module):
         """Returns logits [B, T / 4, V] and their paddings, 1 where padded.
 
         Args:
-          inputs: audio [B, S] in units of 16 bits, and paddings [B, S].
-          weights: [B], 0 where an example is padding; None: all are real.
+          batch: `inputs`, which are audio [B, S] in units of 16 bits and paddings
+            [B, S]; `weights` [B], 0 where an example is padding, or none.
           train: whether there are SpecAugment and dropout.
           use_running_average: selects the normaliser of batch norm.
           dropout_rate: a number, traced or not; None means the model's own two.
@@ -62,7 +62,8 @@ class Model(nn.Module):
         subsample = Subsample(
             self.channels, self.features, self.activation, name="subsample"
         )
-        x, valid = subsample(*front_end(inputs, weights, train=train))
+        sound = front_end(batch["inputs"], batch.get("weights"), train=train)
+        x, valid = subsample(*sound)
         x = Dropout()(x, aux)
         norm = Norm(self.norm, self.momentum, use_running_average)
         recurrent = functools.partial(Recurrent, norm)

@@ -1,16 +1,17 @@
 """DeepSpeech on LibriSpeech (Amodei et al., 2015, as AlgoPerf changed it).
 
-Targets and budgets are those of AlgoPerf v0.6. The targets are word error rates by the
-public benchmark's formula, `wer`; docs/decisions/006-speech.md.
+Targets and budgets are those of AlgoPerf v0.6; `editions` says where others differ. The
+targets are word error rates by the public benchmark's formula, `wer`;
+docs/decisions/006-speech.md.
 """
 
+from algorithmic_efficiency.definition import Definition, mini_twins, variants
 from algorithmic_efficiency.initializers import (
     Constant,
     Initializer,
     Uniform,
     XavierUniform,
 )
-from algorithmic_efficiency.spec import Definition, mini_twins, variants
 from workloads._librispeech import scale
 
 
@@ -52,6 +53,11 @@ BASE = Definition(
     test_target_value=0.074143,
     max_allowed_runtime_sec=44_405,
     step_hint=38_400,
+    num_parameters=18_393_600,
+    editions={
+        "0.5": {"max_allowed_runtime_sec": 55_506, "step_hint": 48_000},
+        "2026": {"max_allowed_runtime_sec": 36_949, "eval_period_time_sec": 1_447},
+    },
 )
 
 # The same workload at laptop size: the same code on speech that the project made.
@@ -82,6 +88,7 @@ FULL = variants(
             "test_target_value": 0.079297,
         },
         "norm_and_spec_aug": {
+            "num_parameters": 18_392_576,
             "model": {
                 "norm": "ln",
                 "final_norm": False,

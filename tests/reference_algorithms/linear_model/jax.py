@@ -1,8 +1,8 @@
 """Softmax regression with optional batch norm."""
 
+from collections.abc import Mapping
 from typing import Any
 
-import jax
 from flax import linen as nn
 
 from algorithmic_efficiency.nn.batch_norm.jax import BatchNorm
@@ -17,16 +17,16 @@ class Model(nn.Module):
     @nn.compact
     def __call__(
         self,
-        inputs: jax.Array,
+        batch: Mapping[str, Any],
         *,
-        weights: jax.Array | None = None,
         train: bool,
         use_running_average: bool,
         dropout_rate: float | None = None,
     ) -> Any:
+        inputs = batch["inputs"]
         rate = self.dropout_rate if dropout_rate is None else dropout_rate
         if self.batch_norm:
             inputs = BatchNorm(name="bn1")(
-                inputs, weights, use_running_average=use_running_average
+                inputs, batch.get("weights"), use_running_average=use_running_average
             )
         return nn.Dense(3, name="fc")(inputs) * (1.0 - rate)

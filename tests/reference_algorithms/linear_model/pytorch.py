@@ -1,5 +1,8 @@
 """Softmax regression with optional batch norm."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import nn
 
@@ -19,11 +22,11 @@ class Model(nn.Module):
 
     def forward(
         self,
-        inputs: torch.Tensor,
-        weights: torch.Tensor | None = None,
+        batch: Mapping[str, Any],
         dropout_rate: float | None = None,
     ) -> torch.Tensor:
+        inputs = batch["inputs"]
         rate = self.dropout_rate if dropout_rate is None else dropout_rate
         if self.batch_norm:
-            inputs = self.bn1(inputs, weights)
+            inputs = self.bn1(inputs, batch.get("weights"))
         return self.fc(inputs) * (1.0 - rate)
