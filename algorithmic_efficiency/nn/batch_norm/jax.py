@@ -135,13 +135,27 @@ class BatchNorm(nn.Module):
     ) -> jax.Array:
         """Returns z normalised by its own statistics, having updated with them."""
         seen = self._moments(z, valid)
-        self._learn(state, seen)
+        self._learn(z, valid, state, seen)
         return self._normalised(z, valid, seen, affine)
 
-    def _learn(self, state: State | None, seen: Seen) -> None:
-        """Updates with a batch, unless this is no update."""
-        if state is not None and not self.is_initializing():
-            self._move_by(state, moments_of(seen))
+    def _learn(
+        self, z: jax.Array, valid: jax.Array | None, state: State | None, seen: Seen
+    ) -> None:
+        """Updates with the statistics of z, unless this is no update."""
+        if state is None or self.is_initializing():
+            return
+        rest: Any = 0.0
+        if self._collects:
+            total = self._total(
+                jnp.sum(_select(valid, z - seen.constant), tuple(range(z.ndim - 1)))
+            )
+            rest = total / jnp.maximum(seen.count, 1)
+        self._move_by(state, moments_of(seen, rest))
+
+    @property
+    def _collects(self) -> bool:
+        """Whether this pass is one of several micro-batches."""
+        return self.is_mutable_collection("moments")
 
     def _normalised(
         self, z: jax.Array, valid: jax.Array | None, seen: Seen, affine: Any
@@ -155,7 +169,7 @@ class BatchNorm(nn.Module):
     def _check_size(self, x: jax.Array, mask: jax.Array | None) -> None:
         """Refuses what PyTorch refuses; only a mask may leave one value or none."""
         alone = self.axis_name is None and not _MAPPED.get()
-        alone = alone and not self.is_mutable_collection("moments")
+        alone = alone and not self._collects
         sole = mask is None and alone and x.size == x.shape[-1]
         if sole and not self.is_initializing():
             raise ValueError(

@@ -44,6 +44,7 @@ class GhostBatchNorm(BatchNorm):
             channels = (chunks, z.shape[-1])
             tables.append(
                 Moments(
+                    found.shift.reshape(channels),
                     found.mean.reshape(channels),
                     found.m2.reshape(channels),
                     found.count.reshape(chunks, 1),
@@ -98,7 +99,7 @@ class GhostBatchNorm(BatchNorm):
         variances = table.m2 / jnp.maximum(table.count - self._ddof, 1)
         new = (
             keep * old + jnp.sum(weights * rows, 0)
-            for old, rows in ((mean, table.mean), (var, variances))
+            for old, rows in ((mean, table.shift), (var, variances))
         )
         state.set((*(lax.stop_gradient(value) for value in new), count))
 
@@ -110,6 +111,7 @@ def _folded(x: jax.Array, chunks: int) -> jax.Array:
 def _together(table: Moments) -> Moments:
     """Returns the moments of all rows."""
     count = jnp.sum(table.count)
-    mean = jnp.sum(table.mean * table.count, 0) / jnp.maximum(count, 1)
-    between = jnp.square(table.mean - mean) * table.count
-    return Moments(mean, jnp.sum(table.m2 + between, 0), count)
+    means = table.shift - table.shift[0]
+    mean = jnp.sum(means * table.count, 0) / jnp.maximum(count, 1)
+    m2 = table.m2 + jnp.square(means - mean) * table.count
+    return Moments(table.shift[0], mean, jnp.sum(m2, 0), count)
