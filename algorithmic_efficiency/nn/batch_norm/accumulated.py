@@ -28,6 +28,15 @@ class AccumulateBatchNorm(BatchNorm):
         the running statistics are at any time those of a step that ends now.
     """
 
+    step_count: Tensor
+    step_shift: Tensor
+    step_mean: Tensor
+    step_m2: Tensor
+    step_scale: Tensor
+    step_bias: Tensor
+    base_mean: Tensor
+    base_var: Tensor
+
     def __init__(
         self, num_features: int, *, automatic: bool = False, **settings: Any
     ) -> None:
@@ -50,7 +59,8 @@ class AccumulateBatchNorm(BatchNorm):
         if self.automatic and self._is_new_step():
             self.update_stats()
             self._begin()
-        step, first = self._step(), self.step_count == 0
+        step = self._step()
+        first = self.step_count.eq(0)
         step.add(mean.to(torch.float64), var, count)
         shift = torch.where(first, step.mean.float(), self.step_shift.float())
         self.step_shift.copy_(shift)
@@ -64,7 +74,7 @@ class AccumulateBatchNorm(BatchNorm):
 
     @torch.no_grad()
     def update_stats(self) -> None:
-        """Ends a step: one update with all that was collected; none if it is nothing."""
+        """Ends a step by one update with all that was collected, if anything was."""
         step = self._step()
         for name in _STEP:
             self.get_buffer(name).zero_()
@@ -77,26 +87,24 @@ class AccumulateBatchNorm(BatchNorm):
         mean = self.step_shift.double() + self.step_mean.double()
         return Moments(self.step_count.double(), mean, self.step_m2.double())
 
-    def _parameters(self) -> list[tuple[Tensor, Tensor]]:
+    def _watched(self) -> list[tuple[Tensor, Tensor]]:
         named = ((self.step_scale, self.weight), (self.step_bias, self.bias))
         return [(seen, now) for seen, now in named if now is not None]
 
     def _is_new_step(self) -> bool:
         """Returns whether nothing is collected, or the parameters have changed."""
-        same = [
-            torch.equal(seen, now.to(seen.dtype)) for seen, now in self._parameters()
-        ]
+        same = [torch.equal(seen, now.to(seen.dtype)) for seen, now in self._watched()]
         return not all(same) or not same or bool(self.step_count == 0)
 
     def _begin(self) -> None:
         self.base_mean.copy_(self.running_mean)
         self.base_var.copy_(self.running_var)
-        for seen, now in self._parameters():
+        for seen, now in self._watched():
             seen.copy_(now)
 
     def _show(self, step: Moments) -> None:
         """Makes the running statistics those of a step that ends now."""
-        divisor = step.count - (self.variance == "unbiased")
+        divisor = step.count - int(self.variance == "unbiased")
         batch = step.mean, step.m2 / divisor.clamp(min=1)
         weight = self._weight(self.num_batches_tracked) * (step.count > 0)
         bases = self.base_mean, self.base_var

@@ -77,21 +77,22 @@ class _Chunks(torch.autograd.Function):
         x: Tensor, scale: Tensor, bias: Tensor, chunks: int, eps: float
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Returns y like x, and the statistics [k, C]."""
-        if _planes(x) is None:
+        planes = _planes(x)
+        if planes is None:
             z = _split(x, chunks)
             mean = z.mean(1, keepdim=True)
             y = z - mean
             var = torch.linalg.vector_norm(y, 2, 1, keepdim=True).square() / z.shape[1]
             torch.addcmul(bias, y, scale * torch.rsqrt(var + eps), out=y)
             return _joined(y, x), mean.squeeze(1), var.squeeze(1)
-        pair = torch.batch_norm_update_stats(_planes(x), None, None, 0.0)
+        pair = torch.batch_norm_update_stats(planes, None, None, 0.0)
         means, variances = (v.double().view(chunks, -1, len(scale)) for v in pair)
         mean = means.mean(1)
         var = (variances + (means - mean[:, None]).square()).mean(1)
         mean, var = mean.to(scale.dtype), var.to(scale.dtype)
         affine = scale.repeat(len(x)), bias.repeat(len(x))
         given = _each(mean, x), _each(var, x)
-        y = torch.native_batch_norm(_planes(x), *affine, *given, False, 0.0, eps)[0]
+        y = torch.native_batch_norm(planes, *affine, *given, False, 0.0, eps)[0]
         return y.view(x.shape), mean, var
 
     @staticmethod

@@ -155,7 +155,7 @@ class _Ghost:
         """Returns y, in the shape and dtype of the input."""
         self._check_input_dim(input)
         if not self.training and self.running_mean is not None:
-            return super().forward(input)  # type: ignore[misc]
+            return super().forward(input)  # type: ignore[misc, no-any-return]
         z = input if input.ndim > 1 else input[None]
         dtype = torch.promote_types(z.dtype, torch.float32)
         ones = z.new_ones(self.num_features, dtype=dtype)

@@ -1,8 +1,5 @@
 """The batch norm layer of our JAX models; the formulas are in `__init__.py`."""
 
-import contextlib
-import contextvars
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -12,6 +9,7 @@ from jax import lax
 
 from algorithmic_efficiency.nn.batch_norm import check_mask, check_variance
 from algorithmic_efficiency.nn.batch_norm.jax_moments import (
+    MAPPED,
     MOMENTS,
     Moments,
     Seen,
@@ -20,20 +18,7 @@ from algorithmic_efficiency.nn.batch_norm.jax_moments import (
     moved,
 )
 from algorithmic_efficiency.nn.batch_norm.jax_moments import recalibrate as recalibrate
-
-_MAPPED: contextvars.ContextVar[tuple[str, ...]] = contextvars.ContextVar(
-    "mapped axes", default=()
-)
-
-
-@contextlib.contextmanager
-def summed_over(axes: tuple[str, ...]) -> Iterator[None]:
-    """Lets every layer without an axis_name sum over these mapped axes meanwhile."""
-    token = _MAPPED.set(axes)
-    try:
-        yield
-    finally:
-        _MAPPED.reset(token)
+from algorithmic_efficiency.nn.batch_norm.jax_moments import summed_over as summed_over
 
 
 class State(NamedTuple):
@@ -149,13 +134,13 @@ class BatchNorm(nn.Module):
             total = self._total(
                 jnp.sum(_select(valid, z - seen.constant), tuple(range(z.ndim - 1)))
             )
-            rest = total / jnp.maximum(seen.count, 1)
+            rest = total / jnp.maximum(seen.n, 1)
         self._move_by(state, moments_of(seen, rest))
 
     @property
     def _collects(self) -> bool:
         """Whether this pass is one of several micro-batches."""
-        return self.is_mutable_collection("moments")
+        return bool(self.is_mutable_collection("moments"))
 
     def _normalised(
         self, z: jax.Array, valid: jax.Array | None, seen: Seen, affine: Any
@@ -164,11 +149,12 @@ class BatchNorm(nn.Module):
         m, c, v, _ = seen
         scale, bias = affine
         factor = scale * lax.rsqrt(v + self.epsilon)
-        return _select(valid, z - c) * factor + (bias - (m - c) * factor)
+        y: jax.Array = _select(valid, z - c) * factor + (bias - (m - c) * factor)
+        return y
 
     def _check_size(self, x: jax.Array, mask: jax.Array | None) -> None:
         """Refuses what PyTorch refuses; only a mask may leave one value or none."""
-        alone = self.axis_name is None and not _MAPPED.get()
+        alone = self.axis_name is None and not MAPPED.get()
         alone = alone and not self._collects
         sole = mask is None and alone and x.size == x.shape[-1]
         if sole and not self.is_initializing():
@@ -203,7 +189,7 @@ class BatchNorm(nn.Module):
 
     @property
     def _axes(self) -> Any:
-        return _MAPPED.get() if self.axis_name is None else self.axis_name
+        return MAPPED.get() if self.axis_name is None else self.axis_name
 
     def _total(self, local: jax.Array) -> Any:
         axes = self._axes

@@ -42,13 +42,13 @@ class AccumulateBatchNorm(BatchNorm):
         step = Moments(*(self._get(key) for key in keys))
         now = self._parameters()
         same = [jnp.all(self._get(key) == value) for key, value in now.items()]
-        begins = step.count == 0
+        begins = step.n == 0
         begins = begins | ~jnp.all(jnp.stack(same)) if same else begins | True
         mean, var, count = state.values
         base_mean = jnp.where(begins, mean, self._get("base_mean"))
         base_var = jnp.where(begins, var, self._get("base_var"))
         step = Moments(*(jnp.where(begins, 0, value) for value in step))
-        base_count = count - jnp.where(step.count > 0, 1, 0)
+        base_count = count - jnp.where(step.n > 0, 1, 0)
         step = merged(step, new)
         base = (base_mean, base_var, base_count)
         shown = moved(base, self.momentum, step, self._ddof)
@@ -76,8 +76,10 @@ class AccumulateBatchNorm(BatchNorm):
         }
 
 
-_VECTORS = ("step_shift", "step_mean", "step_m2")
-_VECTORS += ("step_scale", "step_bias", "base_mean", "base_var")
+_VECTORS = (
+    *("step_shift", "step_mean", "step_m2"),
+    *("step_scale", "step_bias", "base_mean", "base_var"),
+)
 
 
 def update_stats(model_state: Mapping[str, Any]) -> Mapping[str, Any]:

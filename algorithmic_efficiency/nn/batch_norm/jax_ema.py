@@ -49,7 +49,7 @@ class EmaBatchNorm(BatchNorm):
             seen = self._moments(z, valid)
             by_examples = self.compatibility == "equinox-675" and ddof
             if by_examples:  # the pull request's divisor, a fault where x has positions
-                n, b = seen.count, len(z)
+                n, b = seen.n, len(z)
                 faulty = seen.var * (n - 1) / n * b / max(b - 1, 1)
                 self._learn(z, valid, state, seen._replace(var=faulty))
             else:
@@ -61,7 +61,7 @@ class EmaBatchNorm(BatchNorm):
         stored = self._stored(count)
         mean = (1 - stored) * seen.mean + stored * old_mean
         var = (1 - stored) * seen.var + stored * old_var
-        used = Seen(mean, seen.constant, var, seen.count)
+        used = Seen(mean, seen.constant, var, seen.n)
         return self._normalised(z, valid, used, affine)
 
     def _stored(self, count: jax.Array) -> jax.Array:
@@ -99,11 +99,11 @@ class EmaBatchNorm(BatchNorm):
         if self.compatibility is None or self.momentum is None:
             return seen
         if (self.compatibility, self.normalise_with) == ("equinox", "batch"):
-            gone = 1 - _left(self.momentum, seen.count.astype(jnp.float32))
-            divisor = jnp.where(seen.count > 0, gone, 1.0)
+            gone = 1 - _left(self.momentum, seen.n.astype(jnp.float32))
+            divisor = jnp.where(seen.n > 0, gone, 1.0)
             mean = seen.mean / divisor
-            return Seen(mean, mean, seen.var / divisor, seen.count)
-        return seen._replace(var=jnp.where(seen.count > 0, seen.var, 0.0))
+            return Seen(mean, mean, seen.var / divisor, seen.n)
+        return seen._replace(var=jnp.where(seen.n > 0, seen.var, 0.0))
 
 
 def _left(momentum: float, t: jax.Array) -> jax.Array:

@@ -47,7 +47,7 @@ class GhostBatchNorm(BatchNorm):
                     found.shift.reshape(channels),
                     found.mean.reshape(channels),
                     found.m2.reshape(channels),
-                    found.count.reshape(chunks, 1),
+                    found.n.reshape(chunks, 1),
                 )
             )
             start = stop
@@ -78,7 +78,7 @@ class GhostBatchNorm(BatchNorm):
         if not self.is_mutable_collection("batch_stats"):
             return
         mean, var, before = state.values
-        real = (table.count > 0).astype(jnp.float32)  # [c, 1]
+        real = (table.n > 0).astype(jnp.float32)  # [c, 1]
         k = jnp.sum(real)
         count = before + k.astype(before.dtype)
         if self.momentum == 0:
@@ -96,7 +96,7 @@ class GhostBatchNorm(BatchNorm):
             )
             weights = a * real * powers[after.astype(jnp.int32)]
             keep = powers[k.astype(jnp.int32)]
-        variances = table.m2 / jnp.maximum(table.count - self._ddof, 1)
+        variances = table.m2 / jnp.maximum(table.n - self._ddof, 1)
         new = (
             keep * old + jnp.sum(weights * rows, 0)
             for old, rows in ((mean, table.shift), (var, variances))
@@ -110,8 +110,8 @@ def _folded(x: jax.Array, chunks: int) -> jax.Array:
 
 def _together(table: Moments) -> Moments:
     """Returns the moments of all rows."""
-    count = jnp.sum(table.count)
+    count = jnp.sum(table.n)
     means = table.shift - table.shift[0]
-    mean = jnp.sum(means * table.count, 0) / jnp.maximum(count, 1)
-    m2 = table.m2 + jnp.square(means - mean) * table.count
+    mean = jnp.sum(means * table.n, 0) / jnp.maximum(count, 1)
+    m2 = table.m2 + jnp.square(means - mean) * table.n
     return Moments(table.shift[0], mean, jnp.sum(m2, 0), count)

@@ -45,9 +45,9 @@ def parse(norm: str) -> Norm:
             return Norm(kind, {})
         if kind == "ghost":
             size, _, statistics = rest.partition(",statistics=")
-            options = {"ghost_batch_size": int(size)}
+            options: dict[str, Any] = {"ghost_batch_size": int(size)}
             if statistics:
-                options["statistics"] = statistics  # type: ignore[assignment]
+                options["statistics"] = statistics
             return Norm(kind, check_ghost(**options))
         if kind == "ema" and (not rest or rest.startswith("warmup=")):
             steps = int(rest.removeprefix("warmup=") or 1)
