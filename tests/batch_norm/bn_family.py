@@ -54,6 +54,9 @@ class Torch(bn_layers.TorchLayer):
             self.layer.bias.copy_(torch.tensor(np.float32(bias)))
 
 
+_step = jax.jit(bn_layers._jax_step, static_argnums=(0, 6, 7))
+
+
 class Jax(bn_layers.JaxLayer):
     """A JAX layer of the family."""
 
@@ -63,6 +66,15 @@ class Jax(bn_layers.JaxLayer):
         x = jnp.zeros((8, len(scale)))
         variables = self.layer.init(jax.random.key(0), x, use_running_average=True)
         self.stats = variables["batch_stats"]
+
+    def __call__(self, x, dy, mask=None, *, update, use_running_average):
+        """Returns y, dx, dscale, dbias as NumPy."""
+        mutable = ("batch_stats",) if update and not use_running_average else ()
+        given = (self.params, self.stats, x, dy, mask)
+        y, (dx, params), new = _step(self.layer, *given, use_running_average, mutable)
+        self.stats = new.get("batch_stats", self.stats)
+        grads = y, dx, params["scale"], params["bias"]
+        return tuple(np.asarray(value, np.float32) for value in grads)
 
     def set_parameters(self, scale, bias):
         self.params = {"scale": jnp.float32(scale), "bias": jnp.float32(bias)}

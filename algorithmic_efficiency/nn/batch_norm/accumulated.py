@@ -82,6 +82,14 @@ class AccumulateBatchNorm(BatchNorm):
             var = step.m2 / (step.count - 1).clamp(min=1)
             super().update(step.mean, var, step.count)
 
+    @torch.no_grad()
+    def reset_running_stats(self) -> None:
+        """Sets the running statistics to those of a new layer."""
+        super().reset_running_stats()
+        if self.track_running_stats:
+            for name in _STEP:
+                self.get_buffer(name).zero_()
+
     def _step(self) -> Moments:
         """Returns what the step has collected."""
         mean = self.step_shift.double() + self.step_mean.double()

@@ -79,7 +79,7 @@ class _Chunks(torch.autograd.Function):
         """Returns y like x, and the statistics [k, C]."""
         planes = _planes(x)
         if planes is None:
-            z = _split(x, chunks)
+            z = _rows(x, chunks)
             mean = z.mean(1, keepdim=True)
             y = z - mean
             var = torch.linalg.vector_norm(y, 2, 1, keepdim=True).square() / z.shape[1]
@@ -109,15 +109,17 @@ class _Chunks(torch.autograd.Function):
         g = gradients[0]
         if torch.is_grad_enabled():  # the gradient is itself to be differentiated
             return *_second(ctx, x, scale, bias, g), None, None
-        g = g.contiguous(memory_format=_format(x))
         r = torch.rsqrt(var + ctx.eps)
-        z, gz = _split(x, ctx.chunks), _split(g, ctx.chunks)
-        if _planes(x) is None:
-            product = gz * z
-            sums = gz.sum(1)
-            dots = (product.sum(1) - mean * sums) * r
+        planes = _planes(x) is not None
+        if planes:
+            g = g.contiguous()
+            shape = (ctx.chunks, -1, x.shape[1], x[0, 0].numel())
+            z, gz, product = x.view(shape), g.view(shape), None
+            sums, dots = _sums_of_planes(g, x, mean, var, ctx.eps)
         else:
-            product, sums, dots = None, *_sums_of_planes(g, x, mean, var, ctx.eps)
+            z, gz = _rows(x, ctx.chunks), _rows(g, ctx.chunks)
+            product, sums = gz * z, gz.sum(1)
+            dots = (product.sum(1) - mean * sums) * r
         n = x.numel() // mean.numel()
         by_g = scale * r
         by_z = -by_g * r * dots / n
@@ -125,7 +127,8 @@ class _Chunks(torch.autograd.Function):
         column = [ctx.chunks, 1, -1] + [1] * (z.ndim - 3)
         by_g, by_z, constant = (v.view(column) for v in (by_g, by_z, constant))
         dx = torch.addcmul(constant, z, by_z, out=product).addcmul_(gz, by_g)
-        return _joined(dx, x), dots.sum(0), sums.sum(0), None, None
+        dx = dx.view(x.shape) if planes else _joined(dx, x)
+        return dx, dots.sum(0), sums.sum(0), None, None
 
 
 def _second(ctx: Any, x: Tensor, scale: Tensor, bias: Tensor, g: Tensor) -> Any:
@@ -171,22 +174,12 @@ def _sums_of_planes(
     return sums.view(shape).sum(1), dots.view(shape).sum(1)
 
 
-def _format(x: Tensor) -> torch.memory_format:
-    if _planes(x) is not None or x.ndim != 4:
-        return torch.contiguous_format
-    return torch.channels_last
-
-
-def _split(x: Tensor, chunks: int) -> Tensor:
-    """Returns x as [k, s, C, positions] or, where channels come last, [k, rows, C]."""
-    if _planes(x) is not None:
-        return x.view(chunks, -1, x.shape[1], x[0, 0].numel())
+def _rows(x: Tensor, chunks: int) -> Tensor:
+    """Returns x as [k, rows, C], without a copy where channels come last in memory."""
     return x.movedim(1, -1).reshape(chunks, -1, x.shape[1])
 
 
-def _joined(z: Tensor, x: Tensor) -> Tensor:
-    """Undoes `_split`."""
-    if z.ndim == 4:
-        return z.view(x.shape)
+def _joined(rows: Tensor, x: Tensor) -> Tensor:
+    """Undoes `_rows`."""
     last = x.shape[:1] + x.shape[2:] + x.shape[1:2]
-    return z.view(last).movedim(-1, 1)
+    return rows.view(last).movedim(-1, 1)
