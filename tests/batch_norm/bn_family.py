@@ -54,11 +54,13 @@ class Torch(bn_layers.TorchLayer):
             self.layer.bias.copy_(torch.tensor(np.float32(bias)))
 
 
-_step = jax.jit(bn_layers._jax_step, static_argnums=(0, 6, 7))
+_compiled = jax.jit(bn_layers._jax_step, static_argnums=(0, 6, 7))
 
 
 class Jax(bn_layers.JaxLayer):
     """A JAX layer of the family."""
+
+    compiled = False
 
     def __init__(self, kind, scale, bias, **settings):
         self.layer = KINDS[kind]["jax"](**settings)
@@ -71,7 +73,8 @@ class Jax(bn_layers.JaxLayer):
         """Returns y, dx, dscale, dbias as NumPy."""
         mutable = ("batch_stats",) if update and not use_running_average else ()
         given = (self.params, self.stats, x, dy, mask)
-        y, (dx, params), new = _step(self.layer, *given, use_running_average, mutable)
+        step = _compiled if self.compiled else bn_layers._jax_step
+        y, (dx, params), new = step(self.layer, *given, use_running_average, mutable)
         self.stats = new.get("batch_stats", self.stats)
         grads = y, dx, params["scale"], params["bias"]
         return tuple(np.asarray(value, np.float32) for value in grads)

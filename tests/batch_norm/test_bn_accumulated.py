@@ -80,8 +80,8 @@ def test_what_was_collected_is_saved_and_holds_no_graph():
 
 @pytest.mark.parametrize("automatic", [False, True])
 def test_jax_micro_batches_are_the_whole_batch(automatic):
-    layer = JaxAccumulated() if automatic else JaxBatchNorm()
-    plain = BatchNorm(3)
+    kind = JaxAccumulated if automatic else JaxBatchNorm
+    layer, plain = kind(momentum=0.9), BatchNorm(3, momentum=0.9)
     x = jnp.zeros((4, 3))
     variables = layer.init(jax.random.key(0), x, use_running_average=True)
     state = {"batch_stats": variables["batch_stats"]}

@@ -183,6 +183,10 @@ class BatchNorm(nn.Module):
         n = total(jnp.sum(_select(valid, positions), count_axes, keepdims=chunks))
         m = total(jnp.sum(_select(valid, z), axes, keepdims=chunks)) / jnp.maximum(n, 1)
         c = lax.stop_gradient(m)
+        if self._collects:
+            c = lax.optimization_barrier(
+                c
+            )  # else z - c may use a c that is not rounded
         squares = jnp.square(_select(valid, z - c))
         squares = total(jnp.sum(squares, axes, keepdims=chunks))
         return Seen(m, c, squares / jnp.maximum(n, 1) - (m - c) ** 2, n)
