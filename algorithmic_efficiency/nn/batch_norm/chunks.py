@@ -113,8 +113,7 @@ class _Chunks(torch.autograd.Function):
         planes = _planes(x) is not None
         if planes:
             g = g.contiguous()
-            shape = (ctx.chunks, -1, x.shape[1], x[0, 0].numel())
-            z, gz, product = x.view(shape), g.view(shape), None
+            z, gz, product = _planes(x), _planes(g), None
             sums, dots = _sums_of_planes(g, x, mean, var, ctx.eps)
         else:
             z, gz = _rows(x, ctx.chunks), _rows(g, ctx.chunks)
@@ -124,8 +123,10 @@ class _Chunks(torch.autograd.Function):
         by_g = scale * r
         by_z = -by_g * r * dots / n
         constant = -by_g * sums / n - by_z * mean
-        column = [ctx.chunks, 1, -1] + [1] * (z.ndim - 3)
-        by_g, by_z, constant = (v.view(column) for v in (by_g, by_z, constant))
+        by_g, by_z, constant = (
+            _each(value, x).view(1, -1, 1) if planes else value[:, None]
+            for value in (by_g, by_z, constant)
+        )
         dx = torch.addcmul(constant, z, by_z, out=product).addcmul_(gz, by_g)
         dx = dx.view(x.shape) if planes else _joined(dx, x)
         return dx, dots.sum(0), sums.sum(0), None, None
