@@ -101,6 +101,7 @@ def test_ghosts_in_one_call_are_chunks_one_after_another(shape, last):
                 chunks = given.chunk(-(-len(x) // 4))
                 loop.momentum = 0.1 / len(chunks)
                 y = torch.cat([loop(chunk) for chunk in chunks])
+            y = torch.relu_(y)  # activations in place are allowed
             y.backward(dy)
             seen.append((y, given.grad, layer.weight.grad, layer.bias.grad))
         for ours, theirs in zip(*seen, strict=True):
@@ -111,10 +112,10 @@ def test_ghosts_in_one_call_are_chunks_one_after_another(shape, last):
 
 def test_the_gradient_of_ghosts_in_any_layout_and_order():
     for last in (False, True):
-        x = torch.randn(6, 2, 3, 3, dtype=torch.float64)
+        x = torch.randn(4, 1, 2, 2, dtype=torch.float64)
         if last:
             x = x.contiguous(memory_format=torch.channels_last)
-        layer = GhostBatchNorm(2, ghost_batch_size=3).double()
+        layer = GhostBatchNorm(1, ghost_batch_size=2).double()
         x.requires_grad_()
         assert torch.autograd.gradcheck(layer, x)
         assert torch.autograd.gradgradcheck(layer, x)

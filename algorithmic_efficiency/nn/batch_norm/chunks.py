@@ -36,6 +36,8 @@ def normalise_chunks(
     """
     plain = valid is None and x.is_cpu and x.dtype == affine[0].dtype
     if plain and not torch.compiler.is_compiling():
+        dense = x.is_contiguous() or x.movedim(1, -1).is_contiguous()
+        x = x if dense else x.contiguous()
         y, mean, var = _Chunks.apply(x, *affine, chunks, eps)  # type: ignore[no-untyped-call]
         n = mean.new_full([chunks], x.numel() // (chunks * x.shape[1]))
     else:
@@ -77,14 +79,16 @@ class _Chunks(torch.autograd.Function):
         x: Tensor, scale: Tensor, bias: Tensor, chunks: int, eps: float
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Returns y like x, and the statistics [k, C]."""
+        y = torch.empty_like(x)  # a view would forbid activations in place
         planes = _planes(x)
         if planes is None:
-            z = _rows(x, chunks)
+            z, out = _rows(x, chunks), _rows(y, chunks)
             mean = z.mean(1, keepdim=True)
-            y = z - mean
-            var = torch.linalg.vector_norm(y, 2, 1, keepdim=True).square() / z.shape[1]
-            torch.addcmul(bias, y, scale * torch.rsqrt(var + eps), out=y)
-            return _joined(y, x), mean.squeeze(1), var.squeeze(1)
+            torch.sub(z, mean, out=out)
+            norm = torch.linalg.vector_norm(out, 2, 1, keepdim=True)
+            var = norm.square() / z.shape[1]
+            torch.addcmul(bias, out, scale * torch.rsqrt(var + eps), out=out)
+            return y, mean.squeeze(1), var.squeeze(1)
         pair = torch.batch_norm_update_stats(planes, None, None, 0.0)
         means, variances = (v.double().view(chunks, -1, len(scale)) for v in pair)
         mean = means.mean(1)
@@ -92,8 +96,11 @@ class _Chunks(torch.autograd.Function):
         mean, var = mean.to(scale.dtype), var.to(scale.dtype)
         affine = scale.repeat(len(x)), bias.repeat(len(x))
         given = _each(mean, x), _each(var, x)
-        y = torch.native_batch_norm(planes, *affine, *given, False, 0.0, eps)[0]
-        return y.view(x.shape), mean, var
+        outputs = (y.view(planes.shape), x.new_empty(0), x.new_empty(0))
+        torch.native_batch_norm(  # type: ignore[call-overload]
+            planes, *affine, *given, False, 0.0, eps, out=outputs
+        )
+        return y, mean, var
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
