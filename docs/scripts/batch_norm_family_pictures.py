@@ -1,14 +1,10 @@
-"""Draws the pictures of the batch norm family in docs/batch_norm.md.
+"""Draws the picture of the batch norm family in docs/batch_norm.md.
 
-    python -m docs.scripts.batch_norm_family_pictures              the running variance
-    python -m docs.scripts.batch_norm_family_pictures --stability  the training curves
+    python -m docs.scripts.batch_norm_family_pictures
 
-The first takes seconds, the second trains the mini ResNet several times and takes
-minutes. Every point is the result of running the layers.
+Every point is the result of running the layers; the means are printed.
 """
 
-import argparse
-import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -17,27 +13,18 @@ import matplotlib
 import numpy as np
 import torch
 
-from algorithmic_efficiency import registry
-from algorithmic_efficiency.backends import base
 from algorithmic_efficiency.nn.batch_norm.accumulated import AccumulateBatchNorm
 from algorithmic_efficiency.nn.batch_norm.family import batch_norm
 
 DOCS = Path(__file__).resolve().parent.parent
 STEPS, EXAMPLES, MICRO = 200, 64, (1, 4, 16)
 COLOURS = {"plain": "#9a9a9a", "ghost": "#d1600a", "accumulated": "#2563a8"}
-WORDS = {"batch": "#2563a8", "ema": "#d1600a", "ema:warmup=200": "#3a8f4d"}
-RATE, CURVE, WINDOW = 0.5, 300, 10
 
 
 def main() -> None:
-    """Draws one of the two pictures."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--stability", action="store_true")
+    """Draws the picture."""
     matplotlib.use("Agg")
-    if parser.parse_args().stability:
-        draw_stability(DOCS / "images" / "batch_norm_stability.png")
-    else:
-        draw_variance(DOCS / "images" / "batch_norm_family.png")
+    draw_variance(DOCS / "images" / "batch_norm_family.png")
 
 
 def errors(kind: str, micro: int) -> list[float]:
@@ -88,57 +75,6 @@ def draw_variance(path: Path) -> None:
     axes[0].legend()
     figure.tight_layout()
     figure.savefig(path, dpi=110)
-
-
-def draw_stability(path: Path) -> None:
-    """Draws the loss of the mini ResNet by the normaliser, with a large rate."""
-    import matplotlib.pyplot as plt  # noqa: PLC0415 - after the choice of a backend
-
-    figure, axis = plt.subplots(figsize=(6, 3.2))
-    for word, colour in WORDS.items():
-        losses = np.array(losses_of(word))
-        smooth = np.convolve(losses, np.ones(WINDOW) / WINDOW, "valid")
-        axis.plot(smooth, color=colour, label=word, linewidth=1.2)
-        last = losses[-50:]
-        print_line(
-            {
-                "norm": word,
-                "rate": RATE,
-                "mean_loss_of_last_50": float(last.mean()),
-                "largest": float(losses.max()),
-            }
-        )
-    axis.set(xlabel="step", ylabel="training loss", ylim=(0, 4))
-    axis.legend()
-    figure.tight_layout()
-    figure.savefig(path, dpi=110)
-
-
-def losses_of(word: str) -> list[float]:
-    """Returns the loss of each step of plain gradient descent at a constant rate."""
-    from algorithmic_efficiency.data import Folders  # noqa: PLC0415 - slow to import
-    from algorithmic_efficiency.workload import Workload  # noqa: PLC0415
-
-    definition = registry.get("imagenet_resnet_mini")
-    definition = dataclasses.replace(
-        definition, model={**definition.model, "norm": word}
-    )
-    backend = base.make("pytorch")
-    workload = Workload(definition, backend, Folders(Path("~/data").expanduser()))
-    model: Any = workload.init_model_fn(backend.make_rng((0, 1)))[0]
-    optimizer = torch.optim.SGD(model.parameters(), RATE)
-    queue, found = workload.train_queue(64, 0), []
-    for _ in range(CURVE):
-        batch = workload.place(next(queue))
-        optimizer.zero_grad()
-        logits = model.train()(batch)
-        loss = torch.nn.functional.cross_entropy(logits, batch["targets"])
-        found.append(loss.item() if torch.isfinite(loss) else 99.0)
-        if found[-1] == 99.0:
-            return found + [99.0] * (CURVE - len(found))
-        loss.backward()
-        optimizer.step()
-    return found
 
 
 def print_line(values: dict[str, Any]) -> None:

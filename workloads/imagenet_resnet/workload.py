@@ -112,9 +112,6 @@ FULL = variants(
             "validation_target_value": 0.76526,
             "test_target_value": 0.6423,
         },
-        # Ours, not AlgoPerf's: the targets are those of the base, not measured here.
-        "ghost_bn": {"model": {"norm": "ghost:32"}},
-        "ema_bn": {"model": {"norm": "ema:warmup=500"}},
     },
 )
 # Full-scale name -> (validation target, test target, step hint) of its mini twin.
@@ -123,7 +120,5 @@ MINI_ROWS = {
     "imagenet_resnet_silu": (0.877, 0.875, 600),
     "imagenet_resnet_gelu": (0.893, 0.889, 600),
     "imagenet_resnet_large_bn_init": (0.846, 0.832, 600),
-    "imagenet_resnet_ghost_bn": (0.0, 0.0, 600),
-    "imagenet_resnet_ema_bn": (0.0, 0.0, 600),
 }
 WORKLOADS = {**FULL, **mini_twins(FULL, MINI_CHANGES, MINI_ROWS)}
