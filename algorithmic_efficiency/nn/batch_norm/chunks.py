@@ -120,7 +120,8 @@ class _Chunks(torch.autograd.Function):
         planes = _planes(x) is not None
         if planes:
             g = g.contiguous()
-            z, gz, product = _planes(x), _planes(g), None
+            size = 1, x.shape[0] * x.shape[1], -1
+            z, gz, product = x.view(size), g.view(size), None
             sums, dots = _sums_of_planes(g, x, mean, var, ctx.eps)
         else:
             z, gz = _rows(x, ctx.chunks), _rows(g, ctx.chunks)
