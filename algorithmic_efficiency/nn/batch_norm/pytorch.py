@@ -282,19 +282,14 @@ class BatchNorm(SeenAsTorch):
             self.num_batches_tracked.zero_()
 
     def extra_repr(self) -> str:
-        """Returns the settings that differ from those of torch's layer."""
-        return (
-            f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, "
-            f"variance={self.variance!r}, channel_axis={self.channel_axis}"
-        )
+        """Returns the settings."""
+        own = f"variance={self.variance!r}, channel_axis={self.channel_axis}"
+        return f"{self.num_features}, momentum={self.momentum}, eps={self.eps}, {own}"
 
     def _apply(self, fn: Any, recurse: bool = True) -> "BatchNorm":
         """Moves and casts the layer, yet keeps its statistics at least float32."""
-        exact = {
-            name: buffer
-            for name, buffer in self._buffers.items()
-            if buffer is not None and buffer.is_floating_point()
-        }
+        buffers = self.named_buffers(recurse=False)
+        exact = {name: b for name, b in buffers if b.is_floating_point()}
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         for name, buffer in exact.items():
             moved = self.get_buffer(name)
