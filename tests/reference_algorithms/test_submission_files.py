@@ -35,11 +35,11 @@ def test_submission_keeps_the_contract_and_learns(path):
     assert mean_loss(got) < start_loss()
 
 
-@pytest.mark.parametrize("name", ["template", "examples/micro_batches"])
-def test_frameworks_make_the_same_steps_of_plain_gradient_descent(name):
+@pytest.mark.parametrize("folder", ["template", "examples/micro_batches"])
+def test_frameworks_make_the_same_steps_of_plain_gradient_descent(folder):
     results = [
         linear.train(
-            linear.load(f"submissions/{name}", framework),
+            linear.load(f"submissions/{folder}", framework),
             linear.make_workload(framework, batch_norm=True),
             framework,
         )
