@@ -1,6 +1,6 @@
 """Measures batch norm: the freeze switch, the masked layers, graphs and traces.
 
-    python -m benchmarks.batch_norm [--rounds=15]
+    python -m benchmarks.batch_norm [--rounds=15] [--family]
 
 Prints one JSON line per measurement. Compared layers alternate within one run, and a
 ratio is that of the medians, so that a busy machine slows both sides alike.
@@ -25,6 +25,7 @@ from torch._dynamo.testing import CompileCounter
 from algorithmic_efficiency import registry
 from algorithmic_efficiency.nn.batch_norm import jax as jax_bn
 from algorithmic_efficiency.nn.batch_norm.pytorch import BatchNorm, batch_norm_mode
+from benchmarks.batch_norm_family import family
 from workloads.imagenet_resnet.pytorch import Model
 
 SHAPE = (32, 500, 512)  # examples, steps, channels, as in DeepSpeech
@@ -34,8 +35,13 @@ def main() -> None:
     """Runs every measurement."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=15)
-    rounds = parser.parse_args().rounds
+    parser.add_argument("--family", action="store_true", help="only ghosts and so on")
+    asked = parser.parse_args()
+    rounds = asked.rounds
     torch.set_num_threads(2)
+    family(rounds, report)
+    if asked.family:
+        return
     freeze_switch(rounds)
     masked_pytorch(rounds)
     masked_jax(rounds)

@@ -19,7 +19,7 @@ FILES = sorted(
 
 
 def test_every_folder_is_seen():
-    assert len(FILES) == 4 * 2 + 2 + 2 + 2 + 2
+    assert len(FILES) == 4 * 2 + 2 + 2 + 2 + 2 + 2
 
 
 @pytest.mark.parametrize("path", FILES, ids=str)
@@ -35,10 +35,11 @@ def test_submission_keeps_the_contract_and_learns(path):
     assert mean_loss(got) < start_loss()
 
 
-def test_templates_make_the_same_steps_of_plain_gradient_descent():
+@pytest.mark.parametrize("folder", ["template", "examples/micro_batches"])
+def test_frameworks_make_the_same_steps_of_plain_gradient_descent(folder):
     results = [
         linear.train(
-            linear.load("submissions/template", framework),
+            linear.load(f"submissions/{folder}", framework),
             linear.make_workload(framework, batch_norm=True),
             framework,
         )

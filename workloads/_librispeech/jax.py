@@ -10,6 +10,7 @@ from jax import lax
 
 from algorithmic_efficiency.backends.jax_ops import JaxOps
 from algorithmic_efficiency.nn import jax_cpu
+from algorithmic_efficiency.nn.batch_norm import jax_family
 from algorithmic_efficiency.nn.batch_norm.jax import BatchNorm
 from algorithmic_efficiency.nn.jax import ACTIVATIONS, Dense
 from workloads._librispeech import features as constants
@@ -197,9 +198,13 @@ def _windows(x: jax.Array) -> list[jax.Array]:
     ]
 
 
-def batch_norm(name: str, momentum: float = 0.001) -> BatchNorm:
-    """Returns the published batch norm of the speech models."""
-    return BatchNorm(
+def batch_norm(name: str, momentum: float = 0.001, norm: str = "batch") -> BatchNorm:
+    """Returns the published batch norm of the speech models.
+
+    `norm` is a word of `batch_norm.norms`: another member of the family.
+    """
+    return jax_family.batch_norm(
+        norm,
         momentum=momentum,
         epsilon=1e-3,
         variance="population",

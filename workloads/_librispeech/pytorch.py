@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from algorithmic_efficiency.backends.pytorch_ops import TorchOps
 from algorithmic_efficiency.nn import pytorch_cpu
+from algorithmic_efficiency.nn.batch_norm import family
 from algorithmic_efficiency.nn.batch_norm.pytorch import BatchNorm
 from algorithmic_efficiency.nn.pytorch import ACTIVATIONS, Dense, with_plain_gradient
 from workloads._librispeech import features as constants
@@ -217,9 +218,15 @@ class _ConvOnCpu(torch.autograd.Function):
         return x_gradient, weight_gradient
 
 
-def batch_norm(features: int, momentum: float = 0.001) -> BatchNorm:
-    """Returns the published batch norm of the speech models, channels last."""
-    return BatchNorm(
+def batch_norm(
+    features: int, momentum: float = 0.001, norm: str = "batch"
+) -> BatchNorm:
+    """Returns the published batch norm of the speech models, channels last.
+
+    `norm` is a word of `batch_norm.norms`: another member of the family.
+    """
+    return family.batch_norm(
+        norm,
         features,
         momentum=momentum,
         eps=1e-3,

@@ -1,23 +1,30 @@
 """Stages and shortcuts of residual networks in JAX (He et al., 2016)."""
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 from flax import linen as nn
 
-from algorithmic_efficiency.nn.batch_norm.jax import BatchNorm
+from algorithmic_efficiency.nn.batch_norm import jax_family
 from algorithmic_efficiency.nn.jax import Conv
 
-# What every batch norm is told: the examples' weights and use_running_average.
-Norm = tuple[jax.Array | None, bool]
 # Makes a block of (width, stride, name=...), which is called with (x, norm).
 Block = Callable[..., nn.Module]
 
 
+class Norm(NamedTuple):
+    """What every batch norm is told; `kind` is a word of `batch_norm.norms`."""
+
+    weights: jax.Array | None
+    use_running_average: bool
+    kind: str = "batch"
+
+
 def batch_norm(name: str, x: jax.Array, norm: Norm) -> jax.Array:
     """Applies the batch norm called `name` of the module that calls this."""
-    weights, use_running_average = norm
-    return BatchNorm(name=name)(x, weights, use_running_average=use_running_average)
+    layer = jax_family.batch_norm(norm.kind, name=name)
+    return layer(x, norm.weights, use_running_average=norm.use_running_average)
 
 
 def stages(

@@ -1,14 +1,16 @@
 """Stages and shortcuts of residual networks in PyTorch (He et al., 2016)."""
 
 from collections.abc import Callable
+from typing import Any
 
 from torch import Tensor, nn
 
-from algorithmic_efficiency.nn.batch_norm.pytorch import BatchNorm
 from algorithmic_efficiency.nn.pytorch import Conv
 
 # Makes a block of (input channels, width, stride), which is called with (x, weights).
 Block = Callable[[int, int, int], nn.Module]
+# Makes a batch norm of so many channels.
+Norm = Callable[[int], Any]
 
 
 def stages(
@@ -32,10 +34,10 @@ def stages(
 class Downsample(nn.Module):
     """The shortcut where the shape changes: a 1x1 convolution and batch norm."""
 
-    def __init__(self, channels: int, features: int, stride: int) -> None:
+    def __init__(self, channels: int, features: int, stride: int, norm: Norm) -> None:
         super().__init__()
         self.conv = Conv(channels, features, 1, stride)
-        self.bn = BatchNorm(features)
+        self.bn = norm(features)
 
     def forward(self, x: Tensor, weights: Tensor | None) -> Tensor:
         """Returns the input at the block's output shape."""

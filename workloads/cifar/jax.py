@@ -14,12 +14,14 @@ class Model(nn.Module):
     """Images [B, H, W, 3] to logits [B, num_classes].
 
     The first convolution is 3x3 without a stride and no pooling follows it. Stage i has
-    `stage_sizes[i]` blocks of `width * 2**i` channels.
+    `stage_sizes[i]` blocks of `width * 2**i` channels. `norm` is a word of
+    `batch_norm.norms`.
     """
 
     num_classes: int = 10
     stage_sizes: tuple[int, ...] = (2, 2, 2, 2)
     width: int = 64
+    norm: str = "batch"
 
     @nn.compact
     def __call__(
@@ -31,7 +33,7 @@ class Model(nn.Module):
     ) -> jax.Array:
         """Returns logits; examples of weight 0 do not enter the batch statistics."""
         del train  # there is no dropout
-        norm = (batch.get("weights"), use_running_average)
+        norm = Norm(batch.get("weights"), use_running_average, self.norm)
         x = Conv(self.width, 3, name="conv1")(batch["inputs"])
         x = nn.relu(batch_norm("bn1", x, norm))
         x = stages(x, norm, BasicBlock, self.stage_sizes, self.width)

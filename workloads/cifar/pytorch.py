@@ -1,21 +1,23 @@
 """ResNet-18 for images of 32 x 32 in PyTorch (He et al., 2016)."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from algorithmic_efficiency.nn.batch_norm.pytorch import BatchNorm
+from algorithmic_efficiency.nn.batch_norm.family import batch_norm
 from algorithmic_efficiency.nn.pytorch import Conv, Dense
-from workloads._resnet.pytorch import Downsample, stages
+from workloads._resnet.pytorch import Downsample, Norm, stages
 
 
 class Model(nn.Module):
     """Images [B, 3, H, W] in channels_last format to logits [B, num_classes].
 
     The first convolution is 3x3 without a stride and no pooling follows it. Stage i has
-    `stage_sizes[i]` blocks of `width * 2**i` channels.
+    `stage_sizes[i]` blocks of `width * 2**i` channels. `norm` is a word of
+    `batch_norm.norms`.
     """
 
     def __init__(
@@ -23,11 +25,14 @@ class Model(nn.Module):
         num_classes: int = 10,
         stage_sizes: tuple[int, ...] = (2, 2, 2, 2),
         width: int = 64,
+        norm: str = "batch",
     ) -> None:
         super().__init__()
         self.conv1 = Conv(3, width, 3)
-        self.bn1 = BatchNorm(width)
-        made = stages(BasicBlock, stage_sizes, width, expansion=1)
+        make = partial(batch_norm, norm)
+        self.bn1 = make(width)
+        block = partial(BasicBlock, norm=make)
+        made = stages(block, stage_sizes, width, expansion=1)
         self.stages = list(made)
         for name, stage in made.items():
             self.add_module(name, stage)
@@ -46,14 +51,14 @@ class Model(nn.Module):
 class BasicBlock(nn.Module):
     """Two 3x3 convolutions beside a shortcut."""
 
-    def __init__(self, channels: int, width: int, stride: int) -> None:
+    def __init__(self, channels: int, width: int, stride: int, norm: Norm) -> None:
         super().__init__()
         self.conv1 = Conv(channels, width, 3, stride)
-        self.bn1 = BatchNorm(width)
+        self.bn1 = norm(width)
         self.conv2 = Conv(width, width, 3)
-        self.bn2 = BatchNorm(width)
+        self.bn2 = norm(width)
         if stride != 1 or channels != width:
-            self.downsample = Downsample(channels, width, stride)
+            self.downsample = Downsample(channels, width, stride, norm)
         else:
             self.downsample = None
 

@@ -15,13 +15,15 @@ class Model(nn.Module):
     """Images [B, H, W, 3] to logits [B, num_classes].
 
     Stage i has `stage_sizes[i]` blocks of `width * 2**i` inner and four times as many
-    outer channels. `activation` is relu, silu or gelu (tanh approximation).
+    outer channels. `activation` is relu, silu or gelu (tanh approximation);
+    `norm` is a word of `batch_norm.norms`.
     """
 
     num_classes: int = 1000
     stage_sizes: tuple[int, ...] = (3, 4, 6, 3)
     width: int = 64
     activation: str = "relu"
+    norm: str = "batch"
 
     @nn.compact
     def __call__(
@@ -33,7 +35,7 @@ class Model(nn.Module):
     ) -> jax.Array:
         """Returns logits; examples of weight 0 do not enter the batch statistics."""
         del train  # there is no dropout
-        norm = (batch.get("weights"), use_running_average)
+        norm = Norm(batch.get("weights"), use_running_average, self.norm)
         act = ACTIVATIONS[self.activation]
         x = Conv(self.width, 7, 2, name="conv1")(batch["inputs"])
         x = max_pool(act(batch_norm("bn1", x, norm)))

@@ -7,16 +7,17 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from algorithmic_efficiency.nn.batch_norm.pytorch import BatchNorm
+from algorithmic_efficiency.nn.batch_norm.family import batch_norm
 from algorithmic_efficiency.nn.pytorch import ACTIVATIONS, Conv, Dense
-from workloads._resnet.pytorch import Downsample, stages
+from workloads._resnet.pytorch import Downsample, Norm, stages
 
 
 class Model(nn.Module):
     """Images [B, 3, H, W] in channels_last format to logits [B, num_classes].
 
     Stage i has `stage_sizes[i]` blocks of `width * 2**i` inner and four times as many
-    outer channels. `activation` is relu, silu or gelu (tanh approximation).
+    outer channels. `activation` is relu, silu or gelu (tanh approximation);
+    `norm` is a word of `batch_norm.norms`.
     """
 
     def __init__(
@@ -25,12 +26,14 @@ class Model(nn.Module):
         stage_sizes: tuple[int, ...] = (3, 4, 6, 3),
         width: int = 64,
         activation: str = "relu",
+        norm: str = "batch",
     ) -> None:
         super().__init__()
         self.act = ACTIVATIONS[activation]
         self.conv1 = Conv(3, width, 7, 2)
-        self.bn1 = BatchNorm(width)
-        block = partial(Bottleneck, activation=activation)
+        make = partial(batch_norm, norm)
+        self.bn1 = make(width)
+        block = partial(Bottleneck, activation=activation, norm=make)
         made = stages(block, stage_sizes, width, expansion=4)
         self.stages = list(made)
         for name, stage in made.items():
@@ -51,17 +54,19 @@ class Model(nn.Module):
 class Bottleneck(nn.Module):
     """1x1, 3x3 and 1x1 convolutions beside a shortcut."""
 
-    def __init__(self, channels: int, inner: int, stride: int, activation: str) -> None:
+    def __init__(
+        self, channels: int, inner: int, stride: int, activation: str, norm: Norm
+    ) -> None:
         super().__init__()
         self.act = ACTIVATIONS[activation]
         self.conv1 = Conv(channels, inner, 1)
-        self.bn1 = BatchNorm(inner)
+        self.bn1 = norm(inner)
         self.conv2 = Conv(inner, inner, 3, stride)
-        self.bn2 = BatchNorm(inner)
+        self.bn2 = norm(inner)
         self.conv3 = Conv(inner, 4 * inner, 1)
-        self.bn3 = BatchNorm(4 * inner)
+        self.bn3 = norm(4 * inner)
         if stride != 1 or channels != 4 * inner:
-            self.downsample = Downsample(channels, 4 * inner, stride)
+            self.downsample = Downsample(channels, 4 * inner, stride, norm)
         else:
             self.downsample = None
 

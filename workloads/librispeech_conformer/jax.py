@@ -24,6 +24,7 @@ class How:
     use_running_average: bool
     dropout_rate: Any  # 0.0 outside training
     momentum: float
+    norm: str
 
     def dropout(self, x: jax.Array) -> jax.Array:
         """Returns x with dropout, in the module that calls this."""
@@ -36,8 +37,9 @@ class Model(nn.Module):
     `channels` is the width of the subsampling convolutions; `activation` that of the
     blocks, silu or gelu (tanh approximation); `attention_temperature` multiplies what
     attention gives; `post_layer_norm` puts a layer norm at the end of each block;
-    `momentum` is that of batch norm; `aux_dropout_rate` is the dropout rate after the
-    subsampling, None meaning `dropout_rate`.
+    `momentum` is that of batch norm, and `norm` a word of `batch_norm.norms`;
+    `aux_dropout_rate` is the dropout rate after the subsampling, None meaning
+    `dropout_rate`.
     """
 
     vocabulary_size: int = 1024
@@ -53,6 +55,7 @@ class Model(nn.Module):
     frequency_masks: int = 2
     dropout_rate: float = 0.1
     aux_dropout_rate: float | None = None
+    norm: str = "batch"
 
     @nn.compact
     def __call__(
@@ -78,7 +81,7 @@ class Model(nn.Module):
         x, valid = subsample(*sound)
         own = (self.dropout_rate, self.aux_dropout_rate)
         rate, aux = rates.of_pass(dropout_rate if train else 0.0, *own)
-        how = How(valid, use_running_average, rate, self.momentum)
+        how = How(valid, use_running_average, rate, self.momentum, self.norm)
         x = Dropout()(x + positions(*x.shape[1:]), aux)
         x = Blocks(
             self.blocks,
@@ -214,6 +217,6 @@ class Convolution(nn.Module):
         gate = nn.sigmoid(Dense(features, name="lin2")(y))
         y = Dense(features, name="lin1")(y) * gate * how.valid[..., None]
         y = Depthwise(name="conv1")(y)
-        norm = batch_norm("bn", how.momentum)
+        norm = batch_norm("bn", how.momentum, how.norm)
         y = norm(y, how.valid, use_running_average=how.use_running_average)
         return Dense(features, name="lin3")(ACTIVATIONS[self.activation](y))

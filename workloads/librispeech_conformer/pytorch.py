@@ -20,8 +20,9 @@ class Model(nn.Module):
     `channels` is the width of the subsampling convolutions; `activation` that of the
     blocks, silu or gelu (tanh approximation); `attention_temperature` multiplies what
     attention gives; `post_layer_norm` puts a layer norm at the end of each block;
-    `momentum` is that of batch norm; `aux_dropout_rate` is the dropout rate after the
-    subsampling, None meaning `dropout_rate`.
+    `momentum` is that of batch norm, and `norm` a word of `batch_norm.norms`;
+    `aux_dropout_rate` is the dropout rate after the subsampling, None meaning
+    `dropout_rate`.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class Model(nn.Module):
         frequency_masks: int = 2,
         dropout_rate: float = 0.1,
         aux_dropout_rate: float | None = None,
+        norm: str = "batch",
     ) -> None:
         super().__init__()
         self.dropout_rate, self.aux_dropout_rate = dropout_rate, aux_dropout_rate
@@ -47,7 +49,8 @@ class Model(nn.Module):
         self.conformers = nn.ModuleList()
         for _ in range(blocks):
             attention = Attention(features, heads, attention_temperature)
-            convolution = Convolution(features, activation, momentum)
+            bn = batch_norm(features, momentum, norm)
+            convolution = Convolution(features, activation, bn)
             self.conformers.append(
                 Block(features, attention, convolution, activation, post_layer_norm)
             )
@@ -185,13 +188,13 @@ class Depthwise(nn.Conv1d):
 class Convolution(nn.Module):
     """Layer norm, a gate, a depthwise convolution, batch norm and a dense layer."""
 
-    def __init__(self, features: int, activation: str, momentum: float) -> None:
+    def __init__(self, features: int, activation: str, bn: nn.Module) -> None:
         super().__init__()
         self.ln = LayerNorm(features)
         self.lin1 = Dense(features, features)
         self.lin2 = Dense(features, features)
         self.conv1 = Depthwise(features)
-        self.bn = batch_norm(features, momentum)
+        self.bn = bn
         self.act = ACTIVATIONS[activation]
         self.lin3 = Dense(features, features)
 

@@ -18,9 +18,9 @@ class Model(nn.Module):
     """Audio to logits: features, subsampling, LSTM layers, dense layers, head.
 
     `activation` is that of the subsampling and of the dense layers; `norm` is 'bn' (of
-    this `momentum`) or 'ln'; `residual` adds what goes into a layer to what comes out;
-    `aux_dropout_rate` is the dropout rate after the subsampling, None meaning
-    `dropout_rate`.
+    this `momentum`), 'ln', or another word of `batch_norm.norms`; `residual` adds what
+    goes into a layer to what comes out; `aux_dropout_rate` is the dropout rate after
+    the subsampling, None meaning `dropout_rate`.
     """
 
     vocabulary_size: int = 1024
@@ -80,7 +80,7 @@ class Model(nn.Module):
 
 
 class Norm(NamedTuple):
-    """Which norm each layer begins with: 'bn' or 'ln', and what 'bn' is told."""
+    """Which norm each layer begins with: 'bn', 'ln' or a word."""
 
     kind: str
     momentum: float
@@ -135,5 +135,6 @@ def normalise(norm: Norm, x: jax.Array, valid: jax.Array) -> jax.Array:
     """Applies the norm of the module that calls this; its name is its kind."""
     if norm.kind == "ln":
         return LayerNorm(name="ln")(x)
-    layer = batch_norm("bn", norm.momentum)
+    word = "batch" if norm.kind == "bn" else norm.kind
+    layer = batch_norm("bn", norm.momentum, word)
     return layer(x, valid, use_running_average=norm.use_running_average)

@@ -17,9 +17,9 @@ class Model(nn.Module):
     """Audio to logits: features, subsampling, LSTM layers, dense layers, head.
 
     `activation` is that of the subsampling and of the dense layers; `norm` is 'bn' (of
-    this `momentum`) or 'ln'; `residual` adds what goes into a layer to what comes out;
-    `aux_dropout_rate` is the dropout rate after the subsampling, None meaning
-    `dropout_rate`.
+    this `momentum`), 'ln', or another word of `batch_norm.norms`; `residual` adds what
+    goes into a layer to what comes out; `aux_dropout_rate` is the dropout rate after
+    the subsampling, None meaning `dropout_rate`.
     """
 
     def __init__(
@@ -90,8 +90,9 @@ class Normalised(nn.Module):
     def __init__(self, features: int, kind: tuple[str, float]) -> None:
         super().__init__()
         norm, momentum = kind
-        self.bn = batch_norm(features, momentum) if norm == "bn" else None
+        word = "batch" if norm == "bn" else norm
         self.ln = LayerNorm(features) if norm == "ln" else None
+        self.bn = None if self.ln else batch_norm(features, momentum, word)
 
     def normalise(self, x: Tensor, frames: Frames) -> Tensor:
         """Returns x [B, T, C] normalised; batch norm leaves padding out."""

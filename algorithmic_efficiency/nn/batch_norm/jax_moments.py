@@ -5,7 +5,9 @@ instead of moving the running statistics. Moments of disjoint sets of values mer
 without loss (Chan, Golub and LeVeque 1979).
 """
 
-from collections.abc import Callable, Iterable, Mapping
+import contextlib
+import contextvars
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -13,7 +15,20 @@ import jax.numpy as jnp
 from jax import lax
 
 Tree = Mapping[str, Any]
-MOMENTS = ("mean", "m2", "count")
+MAPPED: contextvars.ContextVar[tuple[str, ...]] = contextvars.ContextVar(
+    "mapped axes", default=()
+)
+MOMENTS = ("shift", "mean", "m2", "n")
+
+
+@contextlib.contextmanager
+def summed_over(axes: tuple[str, ...]) -> Iterator[None]:
+    """Lets every layer without an axis_name sum over these mapped axes meanwhile."""
+    token = MAPPED.set(axes)
+    try:
+        yield
+    finally:
+        MAPPED.reset(token)
 
 
 class Seen(NamedTuple):
@@ -22,35 +37,48 @@ class Seen(NamedTuple):
     Attributes:
       mean, var: [C] or broadcastable to the input, var being the population's.
       constant: mean without gradient.
-      count: how many positions they are from.
+      n: how many positions they are from.
     """
 
     mean: jax.Array
     constant: jax.Array
     var: jax.Array
-    count: jax.Array
+    n: jax.Array
 
 
 class Moments(NamedTuple):
-    """The mean, the sum of squared deviations m2 and the number of some values."""
+    """The number of some values, their mean and sum of squared deviations m2.
 
+    The mean is shift + mean: the rest of a mean far from 0, which float32 cannot hold
+    in one number, would be the largest error of a variance between micro-batches.
+    """
+
+    shift: jax.Array
     mean: jax.Array
     m2: jax.Array
-    count: jax.Array
+    n: jax.Array
 
 
 def merged(first: Moments, second: Moments) -> Moments:
     """Returns the moments of both sets of values; empty ones change nothing."""
-    count = first.count + second.count
-    share = second.count / jnp.maximum(count, 1)
-    change = second.mean - first.mean
-    m2 = first.m2 + second.m2 + change**2 * first.count * share
-    return Moments(first.mean + change * share, m2, count)
+    count = first.n + second.n
+    share = second.n / jnp.maximum(count, 1)
+    shift = jnp.where(first.n > 0, first.shift, second.shift)
+    mean = jnp.where(first.n > 0, first.mean, 0)
+    change = (second.shift - shift) + second.mean - mean
+    m2 = first.m2 + second.m2 + change**2 * first.n * share
+    return Moments(shift, mean + change * share, m2, count)
 
 
-def moments_of(seen: Seen) -> Moments:
-    """Returns the moments of what a forward pass has seen, without gradient."""
-    found = Moments(seen.mean, seen.var * seen.count, seen.count)
+def moments_of(seen: Seen, rest: jax.Array | float = 0.0) -> Moments:
+    """Returns the moments of what a forward pass has seen, without gradient.
+
+    Args:
+      seen: of one pass.
+      rest: what `seen.constant` lacks to the mean.
+    """
+    rest = rest + jnp.zeros_like(seen.constant)
+    found = Moments(seen.constant, rest, seen.var * seen.n, seen.n)
     return Moments(*(lax.stop_gradient(value) for value in found))
 
 
@@ -68,15 +96,15 @@ def moved(
       ddof: 1 for the unbiased variance, 0 for the population's.
     """
     mean, var, count = old
-    count = count + (new.count > 0)
+    count = count + (new.n > 0)
     cumulative = 1 / jnp.maximum(count, 1)
     weight = cumulative if momentum is None else momentum
     if isinstance(momentum, jax.Array):
         weight = jnp.where(momentum < 0, cumulative, momentum)
-    batch = new.mean, new.m2 / jnp.maximum(new.count - ddof, 1)
+    batch = new.shift + new.mean, new.m2 / jnp.maximum(new.n - ddof, 1)
     mean, var = (
         lax.stop_gradient(
-            jnp.where(new.count > 0, (1 - weight) * r + weight * s.astype(r.dtype), r)
+            jnp.where(new.n > 0, (1 - weight) * r + weight * s.astype(r.dtype), r)
         )
         for r, s in zip((mean, var), batch, strict=True)
     )
@@ -129,6 +157,24 @@ def recalibrate(
     return exact
 
 
+def exact_batch(
+    forward: Callable[[Any], tuple[Any, Tree]], micro_batches: Any
+) -> tuple[Any, Tree]:
+    """Returns (outputs, new model state) of micro-batches that are one big batch.
+
+    Outputs and gradients are those of the big batch: plain layers sum their statistics
+    over the micro-batches. This saves the memory of operations at most, since XLA keeps
+    the activations of all.
+
+    Args:
+      forward: micro-batch -> (outputs, new model state).
+      micro_batches: a tree of arrays [K, B, ...], K micro-batches of B examples.
+    """
+    with summed_over(("micro-batches",)):
+        mapped = jax.vmap(forward, axis_name="micro-batches", out_axes=(0, None))
+        return mapped(micro_batches)
+
+
 def _is_layer(tree: Any) -> bool:
     return "count" in tree
 
@@ -136,7 +182,8 @@ def _is_layer(tree: Any) -> bool:
 def _zeros(state: Tree) -> Tree:
     zeros, zero = jnp.zeros_like(state["mean"]), jnp.zeros((), jnp.float32)
     settings = {"momentum": zero, "ddof": zero}  # which the layer writes
-    return {"mean": zeros, "m2": zeros, "count": zero, **settings}
+    moments = Moments(zeros, zeros, zeros, zero)
+    return {**moments._asdict(), **settings}
 
 
 def _finished(state: Tree, moments: Tree) -> Tree:
@@ -151,7 +198,7 @@ def _finished(state: Tree, moments: Tree) -> Tree:
 
 
 def _replaced(state: Tree, moments: Tree) -> Tree:
-    if moments["count"] == 0:
+    if moments["n"] == 0:
         return state
-    var = moments["m2"] / jnp.maximum(moments["count"] - moments["ddof"], 1)
-    return {**state, "mean": moments["mean"], "var": var}
+    var = moments["m2"] / jnp.maximum(moments["n"] - moments["ddof"], 1)
+    return {**state, "mean": moments["shift"] + moments["mean"], "var": var}

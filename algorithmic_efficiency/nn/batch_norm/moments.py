@@ -121,7 +121,8 @@ def average_statistics(module: nn.Module) -> None:
     for layer in running_layers(module):
         ours = isinstance(layer, BatchNorm) and layer.track_running_stats
         if ours and not layer.sync and _processes() > 1:
-            for buffer in (layer.running_mean, layer.running_var):
+            for name in ("running_mean", "running_var"):
+                buffer = layer.get_buffer(name)
                 dist.all_reduce(buffer)
                 buffer /= _processes()
 

@@ -1,15 +1,14 @@
 """The batch norm layer of our PyTorch models; the formulas are in `__init__.py`."""
 
-import sys
 from typing import Any
 
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from algorithmic_efficiency.nn.batch_norm import check_mask, check_variance
+from algorithmic_efficiency.nn.batch_norm.disguise import SeenAsTorch
 from algorithmic_efficiency.nn.batch_norm.rows import put_rows, take_rows
 from algorithmic_efficiency.nn.batch_norm.sums import (
     Seen,
@@ -22,10 +21,8 @@ from algorithmic_efficiency.nn.batch_norm.switch import (
     batch_norm_mode as batch_norm_mode,
 )
 
-_CONVERT = nn.SyncBatchNorm.convert_sync_batchnorm.__func__.__code__  # type: ignore[attr-defined]
 
-
-class BatchNorm(nn.Module):
+class BatchNorm(SeenAsTorch):
     """Batch norm that counts only valid positions and updates only when told.
 
     `training` selects the normaliser, `update_statistics` whether the statistics of a
@@ -45,11 +42,12 @@ class BatchNorm(nn.Module):
       sync: statistics over all processes; False: over the batch of this process.
       affine: False: neither scale nor bias. bias: False: no bias.
       track_running_stats: False: no buffers; every pass uses batch statistics.
+      together: the threads of `lockstep.exact_batch` while it lasts.
       accumulating: where `moments.accumulate` collects instead of moving the buffers.
     """
 
-    weight: Tensor | None
-    bias: Tensor | None
+    weight: Any  # a parameter, or None without `affine`
+    bias: Any
     running_mean: Tensor
     running_var: Tensor
     num_batches_tracked: Tensor
@@ -78,6 +76,7 @@ class BatchNorm(nn.Module):
         self.affine, self.track_running_stats = affine, track_running_stats
         self.update_statistics = True
         self.accumulating: Any = None
+        self.together: Any = None
         start = torch.zeros if zero_centered_scale else torch.ones
         self.weight = nn.Parameter(start(num_features)) if affine else None
         self.bias = nn.Parameter(torch.zeros(num_features)) if affine and bias else None
@@ -86,19 +85,6 @@ class BatchNorm(nn.Module):
         state["num_batches_tracked"] = torch.tensor(0)
         for name, buffer in state.items():
             self.register_buffer(name, buffer if track_running_stats else None)
-
-    @property  # type: ignore[misc]
-    def __class__(self) -> type:
-        """The class that isinstance falls back to; type() gives the real one."""
-        converting = sys._getframe(1).f_code is _CONVERT
-        return type(self) if converting else _TorchBatchNorm
-
-    def __reduce_ex__(self, protocol: Any) -> Any:
-        """Says how to copy a layer that is shy about its class."""
-        return _blank, (type(self),), self.__getstate__()
-
-    def _get_name(self) -> str:
-        return type(self).__name__
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """Returns x normalised, in its shape and dtype, and 0 where it is not valid.
@@ -116,7 +102,7 @@ class BatchNorm(nn.Module):
     def _normalise(self, z: Tensor, valid: Tensor | None, examples: int) -> Tensor:
         """Returns y of z [N, C, ...], N being a multiple of the number of examples."""
         del examples
-        if self._by_batch and self._processes > 1:
+        if self._by_batch and (self._processes > 1 or self.together is not None):
             return self._by_counted_batch(z, valid)
         if valid is None:
             return self._by_kernel(z)
@@ -129,6 +115,14 @@ class BatchNorm(nn.Module):
     @property
     def _by_batch(self) -> bool:
         return self.training or not self.track_running_stats
+
+    @property
+    def _total(self) -> Any:
+        """What adds up a tensor over all that this batch is a part of."""
+        everywhere: Any = SumOverProcesses.apply if self._processes > 1 else own
+        if self.together is None:
+            return everywhere
+        return lambda local: everywhere(self.together.total(local))
 
     @property
     def _processes(self) -> int:
@@ -158,14 +152,14 @@ class BatchNorm(nn.Module):
             var = self.running_var.to(scale.dtype, copy=True)
             return F.batch_norm(x, mean, var, scale, bias, eps=self.eps)
         sole = x.numel() == x.shape[1]
-        if sole and self.accumulating is not None:  # which the kernel refuses
+        if sole and self._collects:  # which the kernel refuses
             return self._by_counted_batch(x, None)
         if not self._updates:
             return F.batch_norm(x, None, None, scale, bias, True, eps=self.eps)
         # With momentum 1 the kernel hands out the statistics of the batch.
         mean, var = torch.zeros_like(scale), torch.zeros_like(scale)
         y = F.batch_norm(x, mean, var, scale, bias, True, 1.0, self.eps)
-        self.update(mean, var, x.numel() // x.shape[1])
+        self.update(self._precise(mean, var, x), var, x.numel() // x.shape[1])
         return y
 
     def _by_rows(self, x: Tensor, valid: Tensor) -> Tensor:
@@ -192,7 +186,7 @@ class BatchNorm(nn.Module):
         constant c. With c = mean it is the accurate two-pass formula, and its
         gradients of any order are right without a gradient through c.
         """
-        total: Any = SumOverProcesses.apply if self._processes > 1 else own
+        total = self._total
         z = x.to(torch.promote_types(x.dtype, torch.float32))
         axes = [axis for axis in range(x.ndim) if axis != 1]
         positions = select(valid, torch.ones_like(z[:, :1]))
@@ -203,9 +197,12 @@ class BatchNorm(nn.Module):
         centred = select(valid, z - constant)
         squares = column(total(centred.square().sum(axes)), x)
         var = squares / count.clamp(min=1) - (mean - constant).square()
-        if self._updates:
+        if self._updates and (self.together is None or self.together.first):
             unbiased = squares / (count - 1).clamp(min=1)
-            self.update(constant.flatten(), unbiased.detach().flatten(), count)
+            exact = constant.flatten().double()
+            if self._collects:
+                exact = exact + total(centred.detach().sum(axes)) / count.clamp(min=1)
+            self.update(exact, unbiased.detach().flatten(), count)
         return Seen(mean, var, constant, centred, count)
 
     def _with(
@@ -228,6 +225,23 @@ class BatchNorm(nn.Module):
         return scale.to(dtype), bias
 
     @property
+    def _collects(self) -> bool:
+        """Whether this pass is one of several micro-batches."""
+        return self.accumulating is not None and self._updates
+
+    @torch.no_grad()
+    def _precise(self, mean: Tensor, var: Tensor, x: Tensor) -> Tensor:
+        """Returns the mean with the rest that float32 cut off, where that matters.
+
+        Between micro-batches means are compared; far from 0 their last bit is as large
+        as what they differ by.
+        """
+        if not self._collects or (x.is_cpu and bool((mean**2 < 16 * var).all())):
+            return mean
+        axes = [axis for axis in range(x.ndim) if axis != 1]
+        return mean.double() + (x - column(mean, x)).mean(axes)
+
+    @property
     def _updates(self) -> bool:
         return self.update_statistics and self.track_running_stats
 
@@ -248,13 +262,16 @@ class BatchNorm(nn.Module):
         self.num_batches_tracked += count > 0
         if self.momentum == 0:
             return
-        updates = self.num_batches_tracked
-        momentum = 1 / updates.clamp(min=1) if self.momentum is None else self.momentum
+        momentum = self._weight(self.num_batches_tracked)
         weight = momentum * (count > 0)
         if isinstance(weight, Tensor):
             weight = weight.to(self.running_mean.dtype)
         for old, batch in ((self.running_mean, mean), (self.running_var, var)):
             old.lerp_(batch.to(old.dtype), weight)
+
+    def _weight(self, updates: Tensor) -> Any:
+        """Returns the weight of the new batch in this update, the `updates`-th."""
+        return 1 / updates.clamp(min=1) if self.momentum is None else self.momentum
 
     @torch.no_grad()
     def reset_running_stats(self) -> None:
@@ -265,31 +282,17 @@ class BatchNorm(nn.Module):
             self.num_batches_tracked.zero_()
 
     def extra_repr(self) -> str:
-        """Returns the settings that differ from those of torch's layer."""
-        return (
-            f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, "
-            f"variance={self.variance!r}, channel_axis={self.channel_axis}"
-        )
+        """Returns the settings."""
+        own = f"variance={self.variance!r}, channel_axis={self.channel_axis}"
+        return f"{self.num_features}, momentum={self.momentum}, eps={self.eps}, {own}"
 
     def _apply(self, fn: Any, recurse: bool = True) -> "BatchNorm":
         """Moves and casts the layer, yet keeps its statistics at least float32."""
-        exact = {
-            name: buffer
-            for name, buffer in self._buffers.items()
-            if buffer is not None and buffer.is_floating_point()
-        }
+        buffers = self.named_buffers(recurse=False)
+        exact = {name: b for name, b in buffers if b.is_floating_point()}
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         for name, buffer in exact.items():
             moved = self.get_buffer(name)
             if moved.dtype in (torch.bfloat16, torch.float16):
                 self._buffers[name] = buffer.to(moved.device)
         return self
-
-
-def _blank(kind: type[nn.Module]) -> nn.Module:
-    """Returns a layer of this class, before its state is set."""
-    return kind.__new__(kind)
-
-
-class _TorchBatchNorm(_BatchNorm):
-    """What isinstance takes our layer for; nobody makes one."""

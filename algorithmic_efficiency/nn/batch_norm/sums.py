@@ -14,14 +14,14 @@ class Seen(NamedTuple):
       mean, var: [1, C, 1, ...], var being the population's; gradients flow.
       constant: mean without gradient.
       centred: x - constant, 0 where x is not valid.
-      count: how many positions.
+      n: how many positions.
     """
 
     mean: Tensor
     var: Tensor
     constant: Tensor
     centred: Tensor
-    count: Tensor
+    n: Tensor
 
 
 class SumOverProcesses(torch.autograd.Function):
