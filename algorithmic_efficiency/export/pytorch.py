@@ -69,8 +69,8 @@ class OnnxBatchNorm(nn.Module):
     def _node(self, z: Tensor) -> Tensor:
         """Returns y of the node, and keeps what the running statistics become.
 
-        It is in training mode either way, lest the exporter melts it into convolutions;
-        `_settle` sets what was asked for.
+        It is in training mode either way, lest the exporter melts it into a
+        convolution; `_settle` sets what was asked for.
         """
         old = 0.9 if self.momentum is None else 1 - self.momentum
         y, mean, var = torch.onnx.ops.symbolic_multi_out(
@@ -81,7 +81,7 @@ class OnnxBatchNorm(nn.Module):
             shapes=[z.shape, self.running_mean.shape, self.running_var.shape],
             version=15,
         )
-        if self.variance == "unbiased":
+        if self.by_batch and self.variance == "unbiased":
             # ONNX's share of the batch is the population variance's; ours is n / (n-1)
             # times that, so 1 / (n-1) of it is added.
             share = var - old * self.running_var
@@ -96,12 +96,11 @@ class _Traced(nn.Module):
     Args:
       model: with its batch norms replaced.
       structure: the batch, its tensors replaced by their numbers.
-      training: whether the new statistics are outputs.
     """
 
-    def __init__(self, model: nn.Module, structure: Any, *, training: bool) -> None:
+    def __init__(self, model: nn.Module, structure: Any) -> None:
         super().__init__()
-        self.model, self.structure, self.by_batch = model, structure, training
+        self.model, self.structure = model, structure
 
     def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
         """Returns the outputs, then mean and variance of each batch norm."""
@@ -112,9 +111,8 @@ class _Traced(nn.Module):
             for key, numbers in self.structure.items()
         }
         outputs = [tensor for _, tensor in named("outputs", self.model(batch))]
-        if self.by_batch:
-            for _, node in _nodes(self.model):
-                outputs += node.updated or ()
+        for _, node in _nodes(self.model):
+            outputs += node.updated or ()
         return tuple(outputs)
 
 
@@ -173,15 +171,39 @@ def export(
       UsageError: the exporter or ONNX cannot express the model.
     """
     model = copy.deepcopy(model).eval().requires_grad_(False)
+    batch = _read_by(model, batch)
     _replace(model, training=training)
     structure, tensors, names = _taken_apart(batch)
-    traced = _Traced(model, structure, training=training).eval()
-    program = _traced_program(traced, tensors, names)
-    _settle(program.model, names, training=training)
-    if training:
-        _name_statistics(program.model, [name for name, _ in _nodes(model)])
+    program = _traced_program(_Traced(model, structure).eval(), tensors, names)
+    statistics = [f"{n}.{s}" for n, _ in _nodes(model) for s in _STATISTICS]
+    _name(program.model.graph, names, statistics)
+    _settle(program.model.graph, statistics, training=training)
     program.model.metadata_props.update(notes)
     return program
+
+
+class _Noting(dict[str, Any]):
+    """A batch that notes which of its entries are looked at."""
+
+    def __init__(self, batch: Mapping[str, Any]) -> None:
+        super().__init__(batch)
+        self.read: set[str] = set()
+
+    def __getitem__(self, key: str) -> Any:
+        self.read.add(key)
+        return super().__getitem__(key)
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Returns the entry, or the default."""
+        return self[key] if key in self else default
+
+
+@torch.no_grad()
+def _read_by(model: nn.Module, batch: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the entries of a batch that a forward pass reads."""
+    noting = _Noting(batch)
+    model(noting)
+    return {key: value for key, value in batch.items() if key in noting.read}
 
 
 def _replace(model: nn.Module, *, training: bool) -> None:
@@ -250,34 +272,33 @@ def _first_line(error: BaseException) -> str:
     return f"{type(cause).__name__}: {lines[0] if lines else ''}"[:300]
 
 
-def _settle(model: Any, names: list[str], *, training: bool) -> None:
-    """Gives the program its mode and its names, and takes out what is not the model's.
+def _name(graph: Any, inputs: list[str], statistics: list[str]) -> None:
+    """Gives a graph's values the names of the model's, and leaves out unused inputs."""
+    for value in list(graph.initializers.values()):
+        value.name = value.name.removeprefix(_ROOT)
+    for value in list(graph.inputs):
+        if value.name in inputs and not value.uses():
+            graph.inputs.remove(value)
+    count = len(graph.outputs) - len(statistics)
+    outputs = ["outputs"] if count == 1 else [f"outputs_{i}" for i in range(count)]
+    names = outputs + [f"{UPDATED}{name}" for name in statistics]
+    for value, name in zip(graph.outputs, names, strict=True):
+        value.name = name
+
+
+def _settle(graph: Any, statistics: list[str], *, training: bool) -> None:
+    """Gives a graph's batch norms their mode, and takes out what is not the model's.
 
     The exporter notes in each node from which line of which file it comes.
     """
-    graph = model.graph
+    count = len(graph.outputs) - len(statistics)
+    if training:  # what may be given, and has a default
+        graph.inputs.extend(graph.initializers[name] for name in statistics)
+    else:
+        del graph.outputs[count:]
     for node in graph:
         node.metadata_props.clear()
         node.doc_string = None
         if node.op_type == "BatchNormalization" and not training:
             del node.attributes["training_mode"]  # 0 where it is not given
             node.resize_outputs(1)
-    for value in list(graph.initializers.values()):
-        value.name = value.name.removeprefix(_ROOT)
-    for value in list(graph.inputs):
-        if value.name in names and not value.uses():
-            graph.inputs.remove(value)
-    rest = [value for value in graph.outputs if value.name not in names]
-    count = len(rest) - 2 * sum(n.op_type == "BatchNormalization" for n in graph)
-    outputs = rest[: count if training else None]
-    for i, value in enumerate(outputs):
-        value.name = "outputs" if len(outputs) == 1 else f"outputs_{i}"
-
-
-def _name_statistics(model: Any, layers: list[str]) -> None:
-    """Names the new statistics, and makes the old ones inputs with a default."""
-    graph = model.graph
-    names = [f"{layer}.{name}" for layer in layers for name in _STATISTICS]
-    for value, name in zip(graph.outputs[-len(names) :], names, strict=True):
-        value.name = f"{UPDATED}{name}"
-        graph.inputs.append(graph.initializers[name])
