@@ -38,6 +38,11 @@ class OnnxBatchNorm(nn.Module):
 
     def __init__(self, layer: BatchNorm, *, training: bool) -> None:
         super().__init__()
+        if not layer.track_running_stats:
+            raise UsageError(
+                "Found a batch norm without running statistics, which ONNX's operator "
+                "needs."
+            )
         if layer.momentum is None and training:
             raise UsageError(
                 "Found momentum None, a cumulative average, which ONNX does not have. "
@@ -46,9 +51,12 @@ class OnnxBatchNorm(nn.Module):
         self.on_axis_1 = layer.on_axis_1
         self.by_batch, self.eps = training, layer.eps
         self.momentum, self.variance = layer.momentum, layer.variance
-        factor = layer.weight + layer.zero_centered_scale
-        self.weight = nn.Parameter(factor.detach(), requires_grad=False)
-        self.bias = nn.Parameter(layer.bias.detach(), requires_grad=False)
+        scale = torch.ones_like(layer.running_mean)
+        if layer.weight is not None:
+            scale = layer.weight.detach() + layer.zero_centered_scale
+        bias = torch.zeros_like(scale) if layer.bias is None else layer.bias.detach()
+        self.weight = nn.Parameter(scale, requires_grad=False)
+        self.bias = nn.Parameter(bias, requires_grad=False)
         for name in _STATISTICS:
             self.register_buffer(name, getattr(layer, name).detach().clone())
         self.updated: tuple[Tensor, Tensor] | None = None
@@ -195,7 +203,8 @@ class _Noting(dict[str, Any]):
 
     def get(self, key: str, default: Any = None) -> Any:
         """Returns the entry, or the default."""
-        return self[key] if key in self else default
+        self.read.add(key)
+        return super().get(key, default)
 
 
 @torch.no_grad()
