@@ -87,7 +87,7 @@ def write(
     """
     from algorithmic_efficiency.export import pytorch  # noqa: PLC0415 - it is slow
 
-    canonical = model.canonical()
+    canonical = {name: np.array(value) for name, value in model.canonical().items()}
     module, placed = pytorch.load(model.definition, canonical, batch)
     notes = {
         "workload": model.definition.name,
@@ -98,6 +98,12 @@ def write(
     program = pytorch.export(module, placed, training=training, notes=notes)
     feeds = {n: x.numpy() for k, v in placed.items() for n, x in pytorch.named(k, v)}
     wanted = ours(model, batch, training=training)
+    if training:
+        counts = pytorch.values_per_channel(module, placed)
+        for name, layer in pytorch.layers(module).items():
+            key = f"{name}.running_var"
+            new = pytorch.UPDATED + key
+            wanted[new] = as_onnx(layer, canonical[key], wanted[new], counts[name])
     with files.atomic(output, "Grant access, or give another --output.") as temporary:
         program.save(temporary)
         norms = check.batch_norms(temporary)
@@ -134,6 +140,24 @@ def ours(
             if statistic in ("mean", "var"):
                 found[f"{pytorch.UPDATED}{name}"] = value
     return found
+
+
+def as_onnx(layer: Any, old: np.ndarray, new: np.ndarray, n: int) -> np.ndarray:
+    """Returns what ONNX would have made of the old running variance.
+
+    It differs from ours where the unbiased variance u of the batch enters ours:
+
+        ours = (1 - m) old + m u,   ONNX's = (1 - m) old + m u (n - 1) / n
+
+    Args:
+      layer: of PyTorch; its momentum m and its variance count.
+      old, new: our running variance before and after the batch.
+      n: values per channel of the batch.
+    """
+    if layer.variance == "population":
+        return new
+    kept = (1 - layer.momentum) * old
+    return np.asarray(kept + (new - kept) * ((n - 1) / n))
 
 
 def _on_host(value: Any) -> np.ndarray:
