@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
-import onnx_ir
 import torch
 from torch import Tensor, nn
 
@@ -230,6 +229,8 @@ def _settle(graph: Any, old: Mapping[str, Tensor], *, training: bool) -> None:
 
     The exporter notes in each node from which line of which file it comes.
     """
+    import onnx_ir  # noqa: PLC0415 - where it is missing, the rest can be imported
+
     for value in list(graph.initializers.values()):
         value.name = value.name.removeprefix(_ROOT)
     for value in list(graph.inputs):

@@ -1,7 +1,7 @@
 """Batch norm as one node of ONNX, for the trace of a model.
 
 The exporter would write batch norm as whatever operations our layer consists of. Here
-the node is written by us, so that its `momentum` is ONNX's, the weight of the old value.
+the node is written by us: its `momentum` is ONNX's, the weight of the old value.
 """
 
 import torch
