@@ -26,7 +26,8 @@ def run(path: Path, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     session = onnxruntime.InferenceSession(
         str(path), options, providers=["CPUExecutionProvider"]
     )
-    known = {value.name for value in session.get_inputs()}
+    with_default = session.get_overridable_initializers()
+    known = {value.name for value in (*session.get_inputs(), *with_default)}
     outputs = session.run(None, {k: v for k, v in feeds.items() if k in known})
     names = [value.name for value in session.get_outputs()]
     return dict(zip(names, outputs, strict=True))

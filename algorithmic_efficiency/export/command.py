@@ -6,6 +6,7 @@ The file is run by ONNX Runtime on the CPU beside our own forward pass, and kept
 they agree.
 """
 
+import copy
 import importlib.util
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -36,7 +37,7 @@ FLAGS = (
     Flag("data_dir", "~/data", "folder of the data sets, for the batch of the check"),
 )  # fmt: skip
 NEEDED = ("torch", "onnx", "onnxruntime", "onnxscript")
-SIZE = 4  # examples in the batch that is traced and checked
+SIZE = 4  # examples in the batch that is traced and checked, at least
 # Batch norm as in training, everything else as in an evaluation.
 TRAINING = Pass(train=False, use_running_average=False, update=True)
 
@@ -58,13 +59,15 @@ def main(argv: Sequence[str]) -> int:
     path = trained.find(path_of("checkpoint", values.checkpoint))
     model = trained.load(path, values.workload, values.framework)
     folders = Folders(folder_of("data_dir", values.data_dir))
-    batch, source = example_batch(model.definition, folders, SIZE)
+    devices = model.backend.device_count  # which share a batch equally
+    size = -(-SIZE // devices) * devices
+    batch, source = example_batch(model.definition, folders, size)
     difference = write(model, batch, output, training=values.training)
     mode = "training" if values.training else "evaluation"
     show(
         f"{output}: {model.definition.name} of {path}, {mode} mode. ONNX Runtime and "
         f"our {model.backend.name} differ by {difference:.1e} of the largest value at "
-        f"most, on {SIZE} {source}."
+        f"most, on {size} {source}."
     )
     return 0
 
@@ -98,6 +101,12 @@ def write(
     program = pytorch.export(module, placed, training=training, notes=notes)
     feeds = {n: x.numpy() for k, v in placed.items() for n, x in pytorch.named(k, v)}
     wanted = ours(model, batch, training=training)
+    if training:
+        counts = pytorch.values_per_channel(module, placed)
+        for name, layer in pytorch.layers(module).items():
+            key = f"{name}.running_var"
+            new = pytorch.UPDATED + key
+            wanted[new] = as_onnx(layer, canonical[key], wanted[new], counts[name])
     with files.atomic(output, "Grant access, or give another --output.") as temporary:
         program.save(temporary)
         norms = check.batch_norms(temporary)
@@ -120,20 +129,40 @@ def ours(
 
     backend = model.backend
     placed = backend.place(batch, model.definition.fields)
+    # An update changes a module in place.
+    params = copy.deepcopy(model.params) if training else model.params
     outputs, state = backend.forward(
         model.model,
-        model.params,
+        params,
         placed,
         model.model_state,
         TRAINING if training else EVALUATION,
     )
     found = {name: _on_host(value) for name, value in pytorch.named("outputs", outputs)}
     if training:
-        for name, value in backend.canonical(model.params, state).items():
+        for name, value in backend.canonical(params, state).items():
             statistic = parameters.STATISTICS.get(name.rpartition(".")[2])
             if statistic in ("mean", "var"):
                 found[f"{pytorch.UPDATED}{name}"] = value
     return found
+
+
+def as_onnx(layer: Any, old: np.ndarray, new: np.ndarray, n: int) -> np.ndarray:
+    """Returns what ONNX would have made of the old running variance.
+
+    It differs from ours where the unbiased variance u of the batch enters ours:
+
+        ours = (1 - m) old + m u,   ONNX's = (1 - m) old + m u (n - 1) / n
+
+    Args:
+      layer: of PyTorch; its momentum m and its variance count.
+      old, new: our running variance before and after the batch.
+      n: values per channel of the batch.
+    """
+    if layer.variance == "population":
+        return new
+    kept = (1 - layer.momentum) * old
+    return np.asarray(kept + (new - kept) * ((n - 1) / n))
 
 
 def _on_host(value: Any) -> np.ndarray:

@@ -1,8 +1,7 @@
 """Writes a PyTorch model as an ONNX program; each batch norm becomes one node of ONNX.
 
-PyTorch's own exporter does the rest. It would write batch norm as whatever operations
-our layer consists of; here the node is written by us, so that its `momentum` is ONNX's,
-the weight of the old value, and its statistics keep their canonical names.
+PyTorch's own exporter does the rest; `pytorch_nodes` has the layer that is traced in
+the place of ours.
 """
 
 import copy
@@ -18,76 +17,12 @@ from torch import Tensor, nn
 from algorithmic_efficiency.backends.base import import_model
 from algorithmic_efficiency.backends.pytorch import PyTorchBackend
 from algorithmic_efficiency.errors import UsageError
+from algorithmic_efficiency.export.pytorch_nodes import STATISTICS, nodes, replace
 from algorithmic_efficiency.nn.batch_norm.pytorch import BatchNorm
 
 OPSET = 20  # its BatchNormalization is that of opset 15
 _ROOT = "model."
 UPDATED = "updated."  # leads the names of the new running statistics
-_STATISTICS = ("running_mean", "running_var")
-
-
-class OnnxBatchNorm(nn.Module):
-    """A layer of ours as the operator BatchNormalization, to be traced and not run.
-
-    Its parameters and buffers have the layer's names; its weight is the factor, so
-    1 + weight of a layer with a zero-centred scale.
-    """
-
-    running_mean: Tensor
-    running_var: Tensor
-
-    def __init__(self, layer: BatchNorm, *, training: bool) -> None:
-        super().__init__()
-        if layer.momentum is None and training:
-            raise UsageError(
-                "Found momentum None, a cumulative average, which ONNX does not have. "
-                "Export without --training."
-            )
-        self.on_axis_1 = layer.on_axis_1
-        self.by_batch, self.eps = training, layer.eps
-        self.momentum, self.variance = layer.momentum, layer.variance
-        factor = layer.weight + layer.zero_centered_scale
-        self.weight = nn.Parameter(factor.detach(), requires_grad=False)
-        self.bias = nn.Parameter(layer.bias.detach(), requires_grad=False)
-        for name in _STATISTICS:
-            self.register_buffer(name, getattr(layer, name).detach().clone())
-        self.updated: tuple[Tensor, Tensor] | None = None
-
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Returns x normalised, 0 where it is not valid; see `BatchNorm.forward`."""
-        z, valid = self.on_axis_1(x, mask)
-        if valid is None:
-            return self._node(z).reshape(x.shape)
-        if self.by_batch:
-            raise UsageError(
-                "Found a batch norm that leaves padding out, which ONNX's operator "
-                "cannot do in training mode. Export without --training."
-            )
-        y = self._node(torch.where(valid, z, 0))
-        return torch.where(valid, y, 0).reshape(x.shape)
-
-    def _node(self, z: Tensor) -> Tensor:
-        """Returns y of the node, and keeps what the running statistics become.
-
-        It is in training mode either way, lest the exporter melts it into convolutions;
-        `_settle` sets what was asked for.
-        """
-        old = 0.9 if self.momentum is None else 1 - self.momentum
-        y, mean, var = torch.onnx.ops.symbolic_multi_out(
-            "BatchNormalization",
-            [z, self.weight, self.bias, self.running_mean, self.running_var],
-            {"epsilon": self.eps, "momentum": old, "training_mode": 1},
-            dtypes=[z.dtype, torch.float32, torch.float32],
-            shapes=[z.shape, self.running_mean.shape, self.running_var.shape],
-            version=15,
-        )
-        if self.variance == "unbiased":
-            # ONNX's share of the batch is the population variance's; ours is n / (n-1)
-            # times that, so 1 / (n-1) of it is added.
-            share = var - old * self.running_var
-            var = var + share / max(z.numel() // z.shape[1] - 1, 1)
-        self.updated = (mean, var)
-        return y
 
 
 class _Traced(nn.Module):
@@ -96,26 +31,29 @@ class _Traced(nn.Module):
     Args:
       model: with its batch norms replaced.
       structure: the batch, its tensors replaced by their numbers.
-      training: whether the new statistics are outputs.
     """
 
-    def __init__(self, model: nn.Module, structure: Any, *, training: bool) -> None:
+    def __init__(self, model: nn.Module, structure: Any) -> None:
         super().__init__()
-        self.model, self.structure, self.by_batch = model, structure, training
+        self.model, self.structure = model, structure
 
     def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
-        """Returns the outputs, then mean and variance of each batch norm."""
+        """Returns the outputs, then mean and variance of each batch norm.
+
+        Args:
+          tensors: those of the batch, then mean and variance of each batch norm.
+        """
         batch = {
             key: tuple(tensors[n] for n in numbers)
             if isinstance(numbers, tuple)
             else tensors[numbers]
             for key, numbers in self.structure.items()
         }
+        found = [node for _, node in nodes(self.model)]
+        for i, node in enumerate(reversed(found)):
+            node.old = tensors[len(tensors) - 2 * i - 2 : len(tensors) - 2 * i]
         outputs = [tensor for _, tensor in named("outputs", self.model(batch))]
-        if self.by_batch:
-            for _, node in _nodes(self.model):
-                outputs += node.updated or ()
-        return tuple(outputs)
+        return (*outputs, *(tensor for node in found for tensor in node.new))
 
 
 def load(
@@ -141,6 +79,23 @@ def layers(model: nn.Module) -> dict[str, BatchNorm]:
     return {n: m for n, m in model.named_modules() if type(m) is BatchNorm}
 
 
+@torch.no_grad()
+def values_per_channel(model: nn.Module, batch: Mapping[str, Any]) -> dict[str, int]:
+    """Returns how many values per channel each of our batch norms sees in a batch."""
+    found = {}
+    hooks = []
+    for name, layer in layers(model).items():
+
+        def note(layer: Any, inputs: Any, name: str = name) -> None:
+            found[name] = inputs[0].numel() // layer.num_features
+
+        hooks.append(layer.register_forward_pre_hook(note))
+    model(dict(batch))
+    for hook in hooks:
+        hook.remove()
+    return found
+
+
 def named(name: str, value: Any) -> Iterator[tuple[str, Any]]:
     """Yields (name, tensor) of a tensor, or of those in a tuple or dict."""
     if isinstance(value, tuple | list):
@@ -161,7 +116,8 @@ def export(
     Its inputs are the entries of the batch that the model reads, with any batch size
     where the model allows it; its outputs are called `outputs`. In training mode batch
     norm takes the statistics of the batch, the running ones are inputs that need not be
-    given, and outputs `updated.NAME` are their new values. Dropout is off either way.
+    given, and outputs `updated.NAME` are their new values, with ONNX's estimator of the
+    variance, the population's. Dropout is off either way.
 
     Args:
       model: of this project, on the CPU.
@@ -173,32 +129,44 @@ def export(
       UsageError: the exporter or ONNX cannot express the model.
     """
     model = copy.deepcopy(model).eval().requires_grad_(False)
-    _replace(model, training=training)
+    batch = _read_by(model, batch)
+    replace(model, training=training)
     structure, tensors, names = _taken_apart(batch)
-    traced = _Traced(model, structure, training=training).eval()
-    program = _traced_program(traced, tensors, names)
-    _settle(program.model, names, training=training)
-    if training:
-        _name_statistics(program.model, [name for name, _ in _nodes(model)])
+    old = {
+        f"{name}.{key}": value
+        for name, node in nodes(model)
+        for key, value in zip(STATISTICS, node.old, strict=True)
+    }
+    traced = _Traced(model, structure).eval()
+    program = _traced_program(traced, {**dict(zip(names, tensors, strict=True)), **old})
+    _settle(program.model.graph, old, training=training)
     program.model.metadata_props.update(notes)
     return program
 
 
-def _replace(model: nn.Module, *, training: bool) -> None:
-    """Puts an `OnnxBatchNorm` in the place of each batch norm of ours."""
-    for parent in list(model.modules()):
-        for name, child in list(parent.named_children()):
-            if type(child) is BatchNorm:
-                setattr(parent, name, OnnxBatchNorm(child, training=training))
-            elif training and isinstance(child, BatchNorm):
-                raise UsageError(
-                    f"Found a {type(child).__name__}; ONNX's operator has no other "
-                    "training mode than plain batch norm's. Export without --training."
-                )
+class _Noting(dict[str, Any]):
+    """A batch that notes which of its entries are looked at."""
+
+    def __init__(self, batch: Mapping[str, Any]) -> None:
+        super().__init__(batch)
+        self.read: set[str] = set()
+
+    def __getitem__(self, key: str) -> Any:
+        self.read.add(key)
+        return super().__getitem__(key)
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Returns the entry, or the default."""
+        self.read.add(key)
+        return super().get(key, default)
 
 
-def _nodes(model: nn.Module) -> list[tuple[str, OnnxBatchNorm]]:
-    return [(n, m) for n, m in model.named_modules() if isinstance(m, OnnxBatchNorm)]
+@torch.no_grad()
+def _read_by(model: nn.Module, batch: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the entries of a batch that a forward pass reads."""
+    noting = _Noting(batch)
+    model(noting)
+    return {key: value for key, value in batch.items() if key in noting.read}
 
 
 def _taken_apart(batch: Mapping[str, Any]) -> tuple[Any, list[Tensor], list[str]]:
@@ -215,19 +183,25 @@ def _taken_apart(batch: Mapping[str, Any]) -> tuple[Any, list[Tensor], list[str]
     return structure, tensors, names
 
 
-def _traced_program(traced: nn.Module, tensors: list[Tensor], names: list[str]) -> Any:
-    """Returns the exporter's program, for any batch size where that can be."""
+def _traced_program(traced: nn.Module, inputs: dict[str, Tensor]) -> Any:
+    """Returns the exporter's program, for any batch size where that can be.
+
+    Args:
+      traced: the function.
+      inputs: by the names that they shall have; statistics have a dot in it.
+    """
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     batch = {0: torch.export.Dim("batch")}
+    sizes = tuple(None if "." in name else batch for name in inputs)
     reasons = []
-    for shapes in ({"tensors": tuple(batch for _ in tensors)}, None):
+    for shapes in ({"tensors": sizes}, None):
         try:
             with warnings.catch_warnings(), torch.no_grad():
                 warnings.simplefilter("ignore")  # of the exporter's own parts
                 return torch.onnx.export(
                     traced,
-                    tuple(tensors),
-                    input_names=names,
+                    tuple(inputs.values()),
+                    input_names=list(inputs),
                     dynamo=True,
                     verbose=False,
                     opset_version=OPSET,
@@ -250,34 +224,26 @@ def _first_line(error: BaseException) -> str:
     return f"{type(cause).__name__}: {lines[0] if lines else ''}"[:300]
 
 
-def _settle(model: Any, names: list[str], *, training: bool) -> None:
-    """Gives the program its mode and its names, and takes out what is not the model's.
+def _settle(graph: Any, old: Mapping[str, Tensor], *, training: bool) -> None:
+    """Names a graph's values, gives it the statistics, and takes out what is not it.
 
     The exporter notes in each node from which line of which file it comes.
     """
-    graph = model.graph
-    for node in graph:
-        node.metadata_props.clear()
-        node.doc_string = None
-        if node.op_type == "BatchNormalization" and not training:
-            del node.attributes["training_mode"]  # 0 where it is not given
-            node.resize_outputs(1)
+    import onnx_ir  # noqa: PLC0415 - where it is missing, the rest can be imported
+
     for value in list(graph.initializers.values()):
         value.name = value.name.removeprefix(_ROOT)
     for value in list(graph.inputs):
-        if value.name in names and not value.uses():
-            graph.inputs.remove(value)
-    rest = [value for value in graph.outputs if value.name not in names]
-    count = len(rest) - 2 * sum(n.op_type == "BatchNormalization" for n in graph)
-    outputs = rest[: count if training else None]
-    for i, value in enumerate(outputs):
-        value.name = "outputs" if len(outputs) == 1 else f"outputs_{i}"
-
-
-def _name_statistics(model: Any, layers: list[str]) -> None:
-    """Names the new statistics, and makes the old ones inputs with a default."""
-    graph = model.graph
-    names = [f"{layer}.{name}" for layer in layers for name in _STATISTICS]
-    for value, name in zip(graph.outputs[-len(names) :], names, strict=True):
-        value.name = f"{UPDATED}{name}"
-        graph.inputs.append(graph.initializers[name])
+        if value.name in old:
+            value.const_value = onnx_ir.tensor(old[value.name].numpy(), name=value.name)
+            graph.register_initializer(value)
+            if not training:  # else it is an input with a default
+                graph.inputs.remove(value)
+    new = [f"{UPDATED}{name}" for name in old] if training else []
+    count = len(graph.outputs) - len(new)
+    outputs = ["outputs"] if count == 1 else [f"outputs_{i}" for i in range(count)]
+    for value, name in zip(graph.outputs, outputs + new, strict=True):
+        value.name = name
+    for node in graph:
+        node.metadata_props.clear()
+        node.doc_string = None

@@ -51,7 +51,7 @@ def find(path: Path) -> Path:
         if not found:
             raise UsageError(
                 f"--checkpoint={path} is a folder without checkpoints. Give the folder "
-                "of a trial, such as EXPERIMENT/study_0/trial_1, or a file "
+                "of a trial, such as EXPERIMENT/WORKLOAD_FRAMEWORK/trial_1, or a file "
                 "checkpoint_<step>."
             )
         return found[-1]

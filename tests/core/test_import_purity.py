@@ -32,6 +32,7 @@ BOUND = {
     "jax_waiting",
     "jax_pmap",
     "pytorch_cpu",
+    "pytorch_nodes",
     "pytorch_ops",
     "pytorch_weights",
     "rows",
