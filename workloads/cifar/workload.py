@@ -54,7 +54,7 @@ BASE = Definition(
 
 # The same workload at laptop size: the same code on images that the project draws.
 MINI_CHANGES = {
-    "model": {"stage_sizes": (1, 1, 1, 1), "width": 16},
+    "model": {"stage_sizes": (1, 1, 1, 1), "width": 8},
     "data_arguments": {"source": "mini"},
     "num_train_examples": 4_000,
     "num_eval_train_examples": 500,
@@ -63,7 +63,6 @@ MINI_CHANGES = {
     "eval_batch_size": 250,
     "max_allowed_runtime_sec": 240,
     "eval_period_time_sec": 10,
-    "reference_batch_size": 64,
 }
 
 FULL = {"cifar": BASE}
