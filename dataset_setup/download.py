@@ -36,14 +36,14 @@ class Archive:
       subset: its name without `suffix`.
       size: in bytes.
       sha256: of the file, in hexadecimal.
-      folder: the address that the file lies under; '' for `URL`.
+      address: of the folder that the file lies in; '' for `URL`.
       suffix: of the file's name.
     """
 
     subset: str
     size: int
     sha256: str
-    folder: str = ""
+    address: str = ""
     suffix: str = ".tar.gz"
 
     @property
@@ -54,7 +54,7 @@ class Archive:
     @property
     def source(self) -> str:
         """The address of the folder that it is downloaded from."""
-        return self.folder or URL
+        return self.address or URL
 
 
 # As tensorflow-datasets 4.9.10 publishes them (datasets/librispeech/checksums.tsv).
