@@ -36,14 +36,14 @@ class Archive:
       subset: its name without `suffix`.
       size: in bytes.
       sha256: of the file, in hexadecimal.
-      folder: the address that the file lies under; '' for `URL`.
+      address: of the folder that the file lies in; '' for `URL`.
       suffix: of the file's name.
     """
 
     subset: str
     size: int
     sha256: str
-    folder: str = ""
+    address: str = ""
     suffix: str = ".tar.gz"
 
     @property
@@ -54,7 +54,7 @@ class Archive:
     @property
     def source(self) -> str:
         """The address of the folder that it is downloaded from."""
-        return self.folder or URL
+        return self.address or URL
 
 
 # As tensorflow-datasets 4.9.10 publishes them (datasets/librispeech/checksums.tsv).
@@ -121,18 +121,21 @@ def announce(missing: Sequence[Archive], absent: Sequence[Archive], root: Path) 
     names = ", ".join(archive.file_name for archive in missing)
     size = sum(archive.size for archive in missing)
     show(
-        f"Downloading {names} from {missing[0].source}: {_gigabytes(size)}, which with "
-        f"what is unpacked take up to {_gigabytes(needed)} more in {root}.",
+        f"Downloading {names} from {missing[0].source}: {_amount(size)}, which with "
+        f"what is unpacked take up to {_amount(needed)} more in {root}.",
     )
     if free < needed:
         raise StorageError(
-            f"{place} has {_gigabytes(free)} of free space, expected "
-            f"{_gigabytes(needed)}; choose another folder by --data_dir."
+            f"{place} has {_amount(free)} of free space, expected "
+            f"{_amount(needed)}; choose another folder by --data_dir."
         )
 
 
-def _gigabytes(size: int) -> str:
-    return f"{size / 1e9:,.{1 if size >= 1e8 else 3}f} GB"
+def _amount(size: int) -> str:
+    """Returns bytes in the unit that suits them."""
+    if 1e5 <= size < 1e8:
+        return f"{size / 1e6:,.1f} MB"
+    return f"{size / 1e9:,.1f} GB"
 
 
 def _begun(root: Path) -> int:

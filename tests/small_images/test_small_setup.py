@@ -20,7 +20,7 @@ FOLDER = "cifar-10-batches-bin"
 def published(archive, data, url=""):
     """Returns an archive with other contents."""
     sha256 = hashlib.sha256(data).hexdigest()
-    return dataclasses.replace(archive, size=len(data), sha256=sha256, folder=url)
+    return dataclasses.replace(archive, size=len(data), sha256=sha256, address=url)
 
 
 def packed(files):
@@ -95,9 +95,9 @@ def test_what_is_not_given_is_downloaded(tmp_path, archives, monkeypatch, name):
         for field in ("CIFAR_ARCHIVE", "MNIST_ARCHIVES"):
             rows = getattr(small_images, field)
             served = (
-                tuple(dataclasses.replace(row, folder=server.url) for row in rows)
+                tuple(dataclasses.replace(row, address=server.url) for row in rows)
                 if isinstance(rows, tuple)
-                else dataclasses.replace(rows, folder=server.url)
+                else dataclasses.replace(rows, address=server.url)
             )
             monkeypatch.setattr(small_images, field, served)
         assert run(tmp_path, name) == 0

@@ -11,7 +11,6 @@ from algorithmic_efficiency.definition import (
     Field,
     mini_twins,
 )
-
 from algorithmic_efficiency.initializers import Constant, LecunNormal
 
 BASE = Definition(
@@ -64,5 +63,5 @@ MINI_CHANGES = {
 
 FULL = {"mnist": BASE}
 # Full-scale name -> (validation target, test target, step hint) of its mini twin.
-MINI_ROWS = {"mnist": (0.95, 0.87, 400)}
+MINI_ROWS = {"mnist": (0.946, 0.856, 400)}
 WORKLOADS = {**FULL, **mini_twins(FULL, MINI_CHANGES, MINI_ROWS)}
