@@ -23,6 +23,10 @@ COMMANDS = {
     ),
     "new-workload": ("algorithmic_efficiency.new", "make a workload that runs"),
     "new-submission": ("algorithmic_efficiency.new", "make a submission that runs"),
+    "export": (
+        "algorithmic_efficiency.export.command",
+        "write a trained model as an ONNX file",
+    ),
     "data": ("dataset_setup.__main__", "prepare a data set, or look at its files"),
 }
 
@@ -40,7 +44,7 @@ def main() -> int:
     # The scripts read their name, which help and errors show, from here as well.
     sys.argv = [f"algoperf {word}", *sys.argv[2:]]
     module = importlib.import_module(COMMANDS[word][0])
-    if word in ("score", "compare", "check"):
+    if word in ("score", "compare", "check", "export"):
         from scoring import flags  # noqa: PLC0415 - only where it is needed
 
         flags.run(module.main)  # it ends the process

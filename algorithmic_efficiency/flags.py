@@ -8,6 +8,7 @@ from typing import Any
 from absl import flags
 
 from algorithmic_efficiency import registry
+from algorithmic_efficiency.definition import DEFAULT_EDITION, EDITIONS
 from algorithmic_efficiency.errors import UsageError
 from algorithmic_efficiency.paths import path_of
 
@@ -54,6 +55,13 @@ _OWN: Mapping[str, Sequence[Flag]] = {
             "full: the published benchmark; mini: the same at laptop size; auto: full "
             "where its data are found, else mini.",
         ),
+        Flag(
+            "benchmark_version",
+            "|".join(EDITIONS),
+            DEFAULT_EDITION,
+            "Edition of the benchmark whose budgets, evaluation periods and step hints "
+            "hold.",
+        ),
         Flag("list", "bool", False, "List workloads and algorithms, and end."),
     ),
     "Tuning": (
@@ -62,7 +70,7 @@ _OWN: Mapping[str, Sequence[Flag]] = {
             "external|self",
             "external",
             "external: trials over a search space; self: one trial that tunes itself "
-            "and has 1.5 times the budget.",
+            "and has 1.5 times the budget (3 times in edition 0.5).",
         ),
         Flag(
             "tuning_search_space",
@@ -78,7 +86,7 @@ _OWN: Mapping[str, Sequence[Flag]] = {
             "integer",
             1,
             "Studies; each has its own points of a search space of ranges, and the "
-            "same ones of a list.",
+            "same ones of a list. The published rules ask for 3, those of 0.5 for 5.",
         ),
         Flag("hparam_start_index", "integer", None, "First trial to run, from 0."),
         Flag("hparam_end_index", "integer", None, "Trial to stop before."),

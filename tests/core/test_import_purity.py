@@ -31,6 +31,7 @@ BOUND = {
     "jax_ops",
     "jax_waiting",
     "jax_pmap",
+    "pytorch_cpu",
     "pytorch_ops",
     "pytorch_weights",
     "rows",
