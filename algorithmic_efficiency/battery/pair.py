@@ -97,7 +97,7 @@ class Pair:
         return made, placed, {"batch_stats": tree} if tree else {}
 
     def batch(self, size: int) -> dict[str, Any]:
-        """Returns a batch of the workload's data, NumPy; a copy of the same each time."""
+        """Returns a batch of the workload's data, NumPy, the same each time."""
         if size not in self._batches:
             self._batches[size] = self._draw(size)
         copied: dict[str, Any] = jax.tree.map(np.array, dict(self._batches[size]))

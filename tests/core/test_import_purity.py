@@ -38,6 +38,10 @@ BOUND = {
     "switch",
     "moments",
     "blocks",
+    "agreement",
+    "invariance",
+    "pair",
+    "promises",
     "pytorch_utils",
     "jax_sharding_utils",
 }
