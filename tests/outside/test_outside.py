@@ -18,7 +18,8 @@ IMPORTS = {
     "relative name": "from .utils import VALUE",
     "name": "from workloads.NAME.utils import VALUE",
     "module": "from workloads.NAME import utils\nVALUE = utils.VALUE",
-    "package": "from . import utils\nfrom workloads import NAME\nVALUE = NAME.utils.VALUE",
+    "package": "from . import utils\nfrom workloads import NAME\n"
+    "VALUE = NAME.utils.VALUE",
     "plain": "import workloads.NAME.utils\nVALUE = workloads.NAME.utils.VALUE",
     "as": "import workloads.NAME.utils as short\nVALUE = short.VALUE",
     "deeper": "from .parts.deep import VALUE",
