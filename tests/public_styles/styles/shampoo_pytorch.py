@@ -11,7 +11,10 @@ MAX_SIDE = 128
 
 def root(matrix, epsilon):
     """Returns (matrix + epsilon)^(-1/4) of a symmetric matrix."""
-    values, vectors = torch.linalg.eigh(matrix)
+    try:
+        values, vectors = torch.linalg.eigh(matrix)
+    except torch.linalg.LinAlgError:  # as of pixels that are 0 in all images
+        values, vectors = (x.float() for x in torch.linalg.eigh(matrix.double()))
     return vectors @ torch.diag((values.clamp(min=0) + epsilon) ** -0.25) @ vectors.T
 
 
