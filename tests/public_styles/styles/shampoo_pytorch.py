@@ -11,11 +11,9 @@ MAX_SIDE = 128
 
 def root(matrix, epsilon):
     """Returns (matrix + epsilon)^(-1/4) of a symmetric matrix."""
-    try:
-        values, vectors = torch.linalg.eigh(matrix)
-    except torch.linalg.LinAlgError:  # as of pixels that are 0 in all images
-        values, vectors = (x.float() for x in torch.linalg.eigh(matrix.double()))
-    return vectors @ torch.diag((values.clamp(min=0) + epsilon) ** -0.25) @ vectors.T
+    values, vectors = torch.linalg.eigh(matrix.double())  # float32 may not converge
+    scaled = vectors * (values.clamp(min=0) + epsilon) ** -0.25
+    return (scaled @ vectors.T).to(matrix.dtype)
 
 
 class Shampoo(torch.optim.Optimizer):
