@@ -92,13 +92,14 @@ def test_a_fault_is_found(fault, copied) -> None:
 
 
 def test_the_command_tells_what_fails_and_goes_on(copied, capsys) -> None:
-    folder = copied("faulty", pytorch=("self.fc2(", "self.fc4("))
+    folder = copied("faulty", data=("    rows = Rows(", "    rows = Row("))
     code = command.main([str(folder)])
     said = capsys.readouterr().out
     assert code == 1
     assert "holds     names and shapes: 4 parameters with 385 values" in said
-    assert "FAILS     one training pass: AttributeError: " in said
-    assert f"({folder / 'pytorch.py'}:" in said
+    assert "holds     initial values: 4 arrays" in said
+    assert "FAILS     one training pass: NameError: name 'Row' is not" in said
+    assert f"({folder / 'data.py'}:" in said
 
 
 def test_names_that_are_not_there_are_sentences(copied, capsys) -> None:
