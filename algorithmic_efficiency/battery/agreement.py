@@ -59,6 +59,11 @@ def names_and_shapes(definition: Definition) -> str:
             f"there are {', '.join(dict.fromkeys(n.split('.')[0] for n in there))}"
         )
     total = sum(math.prod(shape) for shape in there.values())
+    if definition.num_parameters not in (None, total):
+        raise Unmet(
+            f"there are {total:,} values; num_parameters says "
+            f"{definition.num_parameters:,}"
+        )
     return f"{len(there)} parameters with {total:,} values"
 
 
@@ -86,7 +91,7 @@ def one_pass(pair: Pair) -> str:
     runs = {}
     batch = padded(pair.batch(SIZE), PADDING) if is_plain(pair) else pair.batch(SIZE)
     for framework in FRAMEWORKS:
-        runs[framework] = forward_backward(pair.with_weights(framework), batch)
+        runs[framework] = forward_backward(*pair.with_weights(framework), batch)
     ours, theirs = runs["jax"], runs["pytorch"]
     real = SIZE - PADDING if is_plain(pair) else None
     close("the outputs", ours["outputs"][:real], theirs["outputs"][:real], OUTPUTS)
@@ -129,7 +134,8 @@ def recalibration(pair: Pair) -> str:
             batches += [padded(batches[0], rows) for rows in (2, 4)]
         moved = made.recalibrate(parameters, state, map(made.place, batches))
         flat = backend(framework).canonical(parameters, moved)
-        statistics[framework] = {k: v for k, v in flat.items() if is_statistic(k)}
+        found = {k: np.array(v) for k, v in flat.items() if is_statistic(k)}
+        statistics[framework] = found
     if not statistics["pytorch"]:
         raise NotChecked("there is no batch norm")
     for name, value in statistics["pytorch"].items():

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -54,18 +54,25 @@ class Pair:
     Args:
       definition: the workload.
       folders: where its data are.
+      draw: makes batches of a size, NumPy, in the place of the first training batch.
 
     Attributes:
       definition: without chance.
       workloads: framework -> the real workload.
     """
 
-    def __init__(self, definition: Definition, folders: Folders) -> None:
+    def __init__(
+        self,
+        definition: Definition,
+        folders: Folders,
+        draw: Callable[[int], Mapping[str, Any]] | None = None,
+    ) -> None:
         self.definition = without_chance(definition)
         self.workloads = {
             framework: Workload(self.definition, backend(framework), folders)
             for framework in FRAMEWORKS
         }
+        self._draw = draw or self._first
         self._batches: dict[int, Any] = {}
 
     def started(self, framework: str) -> Started:
@@ -90,13 +97,19 @@ class Pair:
         return made, placed, {"batch_stats": tree} if tree else {}
 
     def batch(self, size: int) -> dict[str, Any]:
-        """Returns a training batch of the workload's data, NumPy; a copy."""
+        """Returns a batch of the workload's data, NumPy, the same each time."""
         if size not in self._batches:
-            queue = self.workloads[FRAMEWORKS[0]].train_queue(size, seed=3)
-            self._batches[size] = next(queue)
-            queue.close()
+            self._batches[size] = self._draw(size)
         copied: dict[str, Any] = jax.tree.map(np.array, dict(self._batches[size]))
         return copied
+
+    def _first(self, size: int) -> Mapping[str, Any]:
+        queue = self.workloads[FRAMEWORKS[0]].train_queue(size, seed=3)
+        try:
+            batch: Mapping[str, Any] = next(queue)
+            return batch
+        finally:
+            queue.close()
 
 
 def is_statistic(name: str) -> bool:
@@ -123,25 +136,30 @@ def moved_weights(flat: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     return moved
 
 
-def padded(batch: Mapping[str, Any], rows: int, fill: float = 0.0) -> dict[str, Any]:
-    """Returns a copy whose last `rows` examples have weight 0 and other content.
+def padded(
+    batch: Mapping[str, Any], rows: int, fill: float | None = None
+) -> dict[str, Any]:
+    """Returns a copy whose last `rows` examples have weight 0.
 
-    Floating-point entries are `fill`; integers, which may be indices, are 0, or where
-    `fill` is not 0 those of the first examples.
+    Args:
+      batch: NumPy, one example in each row.
+      rows: that are hidden.
+      fill: what is in them, None for what was. Of integers and targets, which may be
+        indices, it is 0, or where `fill` is not 0 that of the first examples.
     """
 
-    def hidden(value: np.ndarray) -> np.ndarray:
-        value = np.array(value)
-        if np.issubdtype(value.dtype, np.floating):
-            value[-rows:] = fill
-        else:
+    def hide(value: np.ndarray, is_index: bool) -> None:
+        if is_index or not np.issubdtype(value.dtype, np.floating):
             value[-rows:] = value[:rows] if fill else 0
-        return value
+        else:
+            value[-rows:] = fill
 
-    other = jax.tree.map(hidden, {k: v for k, v in batch.items() if k != "weights"})
-    weights = np.array(batch["weights"])
-    weights[-rows:] = 0
-    return {**other, "weights": weights}
+    copied: dict[str, Any] = jax.tree.map(np.array, dict(batch))
+    for name in copied.keys() - {"weights"} if fill is not None else ():
+        for value in jax.tree.leaves(copied[name]):
+            hide(value, name == "targets")
+    copied["weights"][-rows:] = 0
+    return copied
 
 
 def visible(outputs: Any) -> np.ndarray:
@@ -156,10 +174,13 @@ def visible(outputs: Any) -> np.ndarray:
 
 
 def forward_backward(
-    started: Started, batch: Mapping[str, Any], smoothing: float = 0.1
+    made: Workload,
+    parameters: Any,
+    state: Any,
+    batch: Mapping[str, Any],
+    smoothing: float = 0.1,
 ) -> dict[str, Any]:
     """Returns outputs, losses, canonical gradients and new statistics, all NumPy."""
-    made, parameters, state = started
     placed = made.place(batch)
     if isinstance(parameters, torch.nn.Module):
         return _pytorch(made, parameters, placed, smoothing)

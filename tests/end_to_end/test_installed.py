@@ -78,6 +78,7 @@ def test_wheel_takes_no_name_of_another_package(wheel):
         "dataset_setup",
         "reference_algorithms",
         "scoring",
+        "submissions",
         "workloads",
     }
     assert any(name.endswith("licenses/LICENSE") for name in names)

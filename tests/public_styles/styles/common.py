@@ -1,17 +1,11 @@
 """What the submissions here import from beside them, as public submissions do."""
 
-BATCH_SIZES = {
-    "imagenet_resnet": 4,
-    "librispeech_conformer": 4,
-    "librispeech_deepspeech": 4,
-}
-
 
 def get_batch_size(workload_name):
     """Knows base workloads only, like every public one."""
-    if workload_name not in BATCH_SIZES:
+    if workload_name.endswith("_mini"):
         raise ValueError(f"Unsupported workload name: {workload_name}.")
-    return BATCH_SIZES[workload_name]
+    return 4
 
 
 def data_selection(

@@ -11,8 +11,9 @@ MAX_SIDE = 128
 
 def root(matrix, epsilon):
     """Returns (matrix + epsilon)^(-1/4) of a symmetric matrix."""
-    values, vectors = torch.linalg.eigh(matrix)
-    return vectors @ torch.diag((values.clamp(min=0) + epsilon) ** -0.25) @ vectors.T
+    values, vectors = torch.linalg.eigh(matrix.double())  # float32 may not converge
+    scaled = vectors * (values.clamp(min=0) + epsilon) ** -0.25
+    return (scaled @ vectors.T).to(matrix.dtype)
 
 
 class Shampoo(torch.optim.Optimizer):
