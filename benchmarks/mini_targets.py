@@ -28,7 +28,7 @@ from algorithmic_efficiency.paths import folder_of
 from algorithmic_efficiency.runner import tuning
 from algorithmic_efficiency.runner.clock import Clock
 from algorithmic_efficiency.runner.trainer import Trainer
-from algorithmic_efficiency.runner.trial import Progress, Rules, run_trial
+from algorithmic_efficiency.runner.trial import NoRecords, Progress, Rules, run_trial
 from algorithmic_efficiency.workload import Workload
 
 ALGORITHMS = ("adamw", "nadamw", "momentum", "nesterov")
@@ -109,7 +109,9 @@ def run(job: Job) -> tuple[Job, float, float]:
     trainer = make_trainer(job)
     trainer.open_data(0)
     progress = Progress()
-    run_trial(trainer, Clock(), Rules(math.inf, math.inf, job.steps), progress)
+    run_trial(
+        trainer, NoRecords(), Clock(), Rules(math.inf, math.inf, job.steps), progress
+    )
     trainer.close()
     _, result = progress.evals[-1]
     name = definition.target_metric_name

@@ -21,7 +21,7 @@ from algorithmic_efficiency import registry
 from algorithmic_efficiency.data import Folders, eval_batches
 from algorithmic_efficiency.paths import folder_of
 from algorithmic_efficiency.runner.clock import Clock
-from algorithmic_efficiency.runner.trial import Progress, Rules, run_trial
+from algorithmic_efficiency.runner.trial import NoRecords, Progress, Rules, run_trial
 from benchmarks.mini_targets import Job, make_trainer, points
 from workloads._librispeech import transcripts
 from workloads._librispeech.data import open_split
@@ -52,7 +52,9 @@ def main() -> None:
     spoken = transcripts.ragged(labels, paddings == 0)
     heard = [best_labels(trainer, batch)]
     trainer.open_data(0)
-    run_trial(trainer, Clock(), Rules(math.inf, math.inf, job.steps), Progress())
+    run_trial(
+        trainer, NoRecords(), Clock(), Rules(math.inf, math.inf, job.steps), Progress()
+    )
     trainer.close()
     heard.append(best_labels(trainer, batch))
     texts = [

@@ -78,7 +78,7 @@ def with_weights(name: str, framework: str) -> tuple[Workload, Any, Any]:
         k: v for k, v in flat.items() if k.split(".")[-1] in params.STATISTICS
     }
     weights = {k: v for k, v in flat.items() if k not in statistics}
-    placed = jax.device_put(params.to_jax(weights))
+    placed = jax.device_put(params.to_jax(weights, made.definition.all_rules))
     tree = params.statistics_to_jax(statistics)
     return made, placed, {"batch_stats": tree} if tree else {}
 
@@ -160,7 +160,7 @@ def _jax(
     return {
         "outputs": visible(outputs),
         "loss": loss,
-        "gradients": params.from_jax(gradients),
+        "gradients": params.from_jax(gradients, made.definition.all_rules),
         "statistics": params.statistics_from_jax(moved.get("batch_stats", {})),
     }
 

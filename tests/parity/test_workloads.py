@@ -26,7 +26,10 @@ def test_full_size_names_shapes_and_types_agree(full_name: str) -> None:
     for framework in FRAMEWORKS:
         backend, definition = pairs.backend(framework), registry.get(full_name)
         shapes[framework] = backend.shapes(backend.build(definition), definition)
-        types[framework] = {n: params.parameter_type(n) for n in shapes[framework]}
+        rules = definition.all_rules
+        types[framework] = {
+            n: params.parameter_type(n, rules) for n in shapes[framework]
+        }
     assert shapes["jax"] == shapes["pytorch"]
     assert types["jax"] == types["pytorch"]
     total = sum(int(np.prod(shape)) for shape in shapes["jax"].values())
