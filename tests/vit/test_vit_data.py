@@ -1,5 +1,7 @@
 """Training images are augmented and mixed alike in both frameworks; no others are."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -89,7 +91,9 @@ def test_training_resumes_with_the_same_mix(folders):
 @pytest.mark.parametrize("split", ["eval_train", "validation"])
 def test_evaluation_is_that_of_resnet(folders, split):
     theirs = registry.get("imagenet_resnet_mini")
-    sets = (open_split(definition, folders, split) for definition in (MINI, theirs))
+    more = {key: MINI.data_arguments[key] for key in ("augment", "mixup")}
+    ours = dataclasses.replace(theirs, data_arguments={**theirs.data_arguments, **more})
+    sets = (open_split(definition, folders, split) for definition in (ours, theirs))
     first = [next(iter(eval_batches(dataset, 8))) for dataset in sets]
     for name, value in first[0].items():
         np.testing.assert_array_equal(value, first[1][name])
