@@ -2,11 +2,13 @@
 
 `python -m benchmarks.jpeg_decode` draws images like ImageNet's (500x375, 84 KB), then
 measures in turn: OpenCV's decoder alone, a training example (decode, crop, resize
-to 224, flip), an evaluation example, and normalising a batch. It prints the median of
-the rounds as JSON lines. Time is CPU time of one thread, so a busy machine shows in it
-less than on a clock.
+to 224, flip), an evaluation example, and normalising a batch; then what imagenet_vit
+does more: RandAugment and mixup alone, and a whole training batch from files to mixed
+images. It prints the median of the rounds as JSON lines. Time is CPU time of one
+thread, so a busy machine shows in it less than on a clock.
 """
 
+import dataclasses
 import json
 import statistics
 from collections.abc import Callable
@@ -14,8 +16,11 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
+from algorithmic_efficiency.data.dataset import stack
 from benchmarks.turns import median_seconds
+from workloads._imagenet.randaugment import RandAugment
 from workloads._images.images import Element, Example, Normalise, decode
+from workloads._images.mixup import Mixup
 
 IMAGES = 32
 ROUNDS = 9
@@ -27,9 +32,13 @@ def main() -> None:
     files = [photograph(np.random.default_rng(seed)) for seed in range(IMAGES)]
     examples = [Example(data, 0, "drawn") for data in files]
     element = Element(224, 256, (0.08, 1.0), (3 / 4, 4 / 3))
+    augment, mix = RandAugment(), Mixup(0.2, 1000)
+    augmented = dataclasses.replace(element, augment=augment)
     rng = np.random.default_rng(0)
-    batch = {"inputs": np.stack([element(e, None)["inputs"] for e in examples])}
+    batch = stack([element(example, None) for example in examples], IMAGES)
+    images = list(batch["inputs"])
     normalise = Normalise((123.7, 116.3, 103.5), (58.4, 57.1, 57.4))
+    normalised = normalise(batch)
     flags = cv2.IMREAD_COLOR
     tasks: dict[str, Callable[[], object]] = {
         "opencv_decode": lambda: [
@@ -39,6 +48,11 @@ def main() -> None:
         "train_example": lambda: [element(example, rng) for example in examples],
         "eval_example": lambda: [element(example, None) for example in examples],
         "normalise": lambda: normalise(batch),
+        "randaugment": lambda: [augment(image, rng) for image in images],
+        "mixup": lambda: mix(normalised, rng),
+        "vit_batch": lambda: mix(
+            normalise(stack([augmented(e, rng) for e in examples], IMAGES)), rng
+        ),
     }
     seconds = median_seconds(tasks, ROUNDS)
     rates = {name: IMAGES / each for name, each in seconds.items()}

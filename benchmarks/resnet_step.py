@@ -1,25 +1,14 @@
 """ResNet-50 forward + backward beside plain baselines, as JSON lines.
 
-    python -m benchmarks.resnet_step [--framework pytorch|jax] [--batch 8] [--steps 5]
-
-Each candidate runs in its own process, because process settings are part of what is
-measured; they take turns, one step each, so that load from outside hits both alike.
+python -m benchmarks.resnet_step [--framework pytorch|jax] [--batch 8] [--steps 5]
 """
 
 import argparse
-import json
-import multiprocessing
-import resource
-import statistics
-import time
 from collections.abc import Callable
-from multiprocessing.connection import Connection
 from typing import Any
 
 from algorithmic_efficiency.backends import tuning_cpu
-
-Step = Callable[[], None]
-Seconds = dict[str, float]
+from benchmarks.race import Step, print_line, race, ratios
 
 
 def main() -> None:
@@ -31,70 +20,14 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=7)
     options = parser.parse_args()
     shape = (options.batch, options.size, options.size, 3)
-    for framework in [options.framework] if options.framework else ["pytorch", "jax"]:
-        plain, ours = race((f"{framework}_plain", f"{framework}_ours"), shape, options)
-        ratios = {
-            clock: statistics.median(
-                b[clock] / a[clock] for a, b in zip(plain, ours, strict=True)
-            )
-            for clock in ("wall_s", "cpu_s")
-        }
-        report = {f"ours_over_plain_{clock}": r for clock, r in ratios.items()}
-        print_line(framework=framework, **report)
-
-
-def race(
-    names: tuple[str, ...], shape: tuple[int, ...], options: argparse.Namespace
-) -> list[list[Seconds]]:
-    """Runs the candidates in turns and returns the seconds of their steps."""
-    context = multiprocessing.get_context("spawn")
-    pipes, processes = [], []
-    for name in names:
-        ours, theirs = context.Pipe()
-        process = context.Process(target=serve, args=(name, shape, theirs))
-        process.start()
-        first = ours.recv()
-        print_line(candidate=name, first_step_wall_s=first["wall_s"])
-        pipes.append(ours)
-        processes.append(process)
-    seconds: list[list[Seconds]] = [[] for _ in names]
-    for turn in range(options.steps):
-        order = list(zip(pipes, seconds, strict=True))
-        for pipe, record in order if turn % 2 == 0 else reversed(order):
-            pipe.send("step")
-            record.append(pipe.recv())
-    for name, pipe, process, record in zip(
-        names, pipes, processes, seconds, strict=True
-    ):
-        pipe.send("stop")
-        summary: dict[str, Any] = {"candidate": name, "shape": shape}
-        for clock in ("wall_s", "cpu_s"):
-            values = [second[clock] for second in record]
-            summary[f"median_{clock}"] = statistics.median(values)
-            summary[f"min_{clock}"] = min(values)
-        print_line(**summary, peak_mb=pipe.recv())
-        process.join()
-    return seconds
-
-
-def print_line(**values: Any) -> None:
-    """Prints a JSON line, numbers to three decimals."""
-    rounded = {k: round(v, 3) if isinstance(v, float) else v for k, v in values.items()}
-    print(json.dumps(rounded), flush=True)
-
-
-def serve(name: str, shape: tuple[int, ...], pipe: Connection) -> None:
-    """Builds one candidate, then times one step per message."""
-    step: Step | None = None
-    message = "step"
-    while message == "step":
-        wall, cpu = time.perf_counter(), time.process_time()
-        step = step or CANDIDATES[name](shape)
-        step()
-        wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-        pipe.send({"wall_s": wall, "cpu_s": cpu})
-        message = pipe.recv()
-    pipe.send(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+    pairs = {
+        "pytorch": (pytorch_plain, pytorch_ours),
+        "jax": (jax_plain, jax_ours),
+    }
+    for framework in [options.framework] if options.framework else pairs:
+        plain, ours = race(pairs[framework], (shape,), options.steps)
+        report = {f"ours_over_plain_{k}": r for k, r in ratios(ours, plain).items()}
+        print_line(framework=framework, shape=shape, **report)
 
 
 def pytorch_plain(shape: tuple[int, ...]) -> Step:
@@ -103,7 +36,7 @@ def pytorch_plain(shape: tuple[int, ...]) -> Step:
 
     model = plain_torch_resnet50()
     images = torch.randn(shape[0], shape[3], *shape[1:3])
-    return torch_step(model, images)
+    return torch_step(model, images, images)
 
 
 def pytorch_ours(shape: tuple[int, ...]) -> Step:
@@ -117,25 +50,25 @@ def pytorch_ours(shape: tuple[int, ...]) -> Step:
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.05)
     images = torch.randn(shape).permute(0, 3, 1, 2)
-    return torch_step(model, images)
+    return torch_step(model, images, {"inputs": images})
 
 
-def torch_step(model: Any, images: Any) -> Step:
-    """Returns forward, loss and backward."""
+def torch_step(model: Any, images: Any, batch: Any) -> Step:
+    """Returns forward, loss and backward; `batch` is what the model takes."""
     import torch
 
     targets = torch.randint(1000, (len(images),))
 
     def step() -> None:
         model.zero_grad()
-        torch.nn.functional.cross_entropy(model({"inputs": images}), targets).backward()
+        torch.nn.functional.cross_entropy(model(batch), targets).backward()
 
     return step
 
 
 def jax_plain(shape: tuple[int, ...]) -> Step:
     """Flax NHWC under jit, written the usual way."""
-    return jax_step(plain_flax_resnet50(), shape)
+    return jax_step(plain_flax_resnet50(), shape, lambda images: images)
 
 
 def jax_ours(shape: tuple[int, ...]) -> Step:
@@ -143,18 +76,21 @@ def jax_ours(shape: tuple[int, ...]) -> Step:
     tuning_cpu.keep_freed_memory()
     from workloads.imagenet_resnet.jax import Model
 
-    return jax_step(Model(), shape)
+    return jax_step(Model(), shape, lambda images: {"inputs": images})
 
 
-def jax_step(model: Any, shape: tuple[int, ...]) -> Step:
-    """Returns forward, loss, backward and the new running statistics, compiled."""
+def jax_step(model: Any, shape: tuple[int, ...], taken: Callable[[Any], Any]) -> Step:
+    """Returns forward, loss, backward and the new running statistics, compiled.
+
+    `taken` makes of images what the model takes.
+    """
     import jax
     import jax.numpy as jnp
     import numpy as np
     import optax
 
     random = np.random.default_rng(0)
-    shapes = jax.eval_shape(model.init, jax.random.key(0), {"inputs": jnp.zeros(shape)})
+    shapes = jax.eval_shape(model.init, jax.random.key(0), taken(jnp.zeros(shape)))
     variables = jax.tree.map(
         lambda s: jnp.asarray(random.standard_normal(s.shape) * 0.05, s.dtype), shapes
     )
@@ -166,9 +102,7 @@ def jax_step(model: Any, shape: tuple[int, ...]) -> Step:
     def gradients(params: Any, stats: Any) -> Any:
         def loss(params: Any) -> Any:
             variables = {"params": params, "batch_stats": stats}
-            logits, new = model.apply(
-                variables, {"inputs": images}, mutable=["batch_stats"]
-            )
+            logits, new = model.apply(variables, taken(images), mutable=["batch_stats"])
             losses = optax.softmax_cross_entropy_with_integer_labels(logits, targets)
             return losses.mean(), new
 
@@ -250,11 +184,6 @@ def plain_flax_resnet50() -> Any:
 
     return ResNet50()
 
-
-CANDIDATES: dict[str, Callable[[tuple[int, ...]], Step]] = {
-    function.__name__: function
-    for function in (pytorch_plain, pytorch_ours, jax_plain, jax_ours)
-}
 
 if __name__ == "__main__":
     main()

@@ -19,6 +19,7 @@ from workloads._imagenet.classes import are_official, fault
 from workloads._images.classes import classes_in, shown
 from workloads._images.folders import FolderExamples
 from workloads._images.images import Element, Normalise
+from workloads._images.mixup import Mixup
 from workloads._images.prepared import (
     PreparedExamples,
     is_prepared,
@@ -60,7 +61,7 @@ def open_split(definition: Definition, folders: Folders, split: str) -> Dataset:
         other classes than in training.
       StorageError: the mini data cannot be written.
     """
-    arguments = dict(definition.data_arguments)
+    arguments = {k: v for k, v in definition.data_arguments.items() if k != "mixup"}
     part = "train" if split == "eval_train" else split
     if arguments.pop("source") == "mini":
         root = mini.prepare(folders.data_dir)
@@ -85,7 +86,15 @@ def open_split(definition: Definition, folders: Folders, split: str) -> Dataset:
         examples = Subset(source, count, EVAL_TRAIN_SEED)
     normalise = Normalise(definition.train_mean, definition.train_stddev)
     element = Element(**arguments, num_classes=definition.model["num_classes"])
-    return Dataset(examples, element, normalise)
+    return Dataset(examples, element, normalise, mix=_mix(definition, split))
+
+
+def _mix(definition: Definition, split: str) -> Mixup | None:
+    """Returns what mixes the batches of a split, where anything does."""
+    if split != "train" or "mixup" not in definition.data_arguments:
+        return None
+    alpha = definition.data_arguments["mixup"]
+    return Mixup(alpha, definition.model["num_classes"])
 
 
 def open_full(folders: Folders, split: str) -> Source:

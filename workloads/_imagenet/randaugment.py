@@ -1,8 +1,8 @@
-"""RandAugment (Cubuk et al., 2020) at full strength, by Pillow's own operations.
+"""RandAugment (Cubuk et al., 2020) by Pillow's own operations.
 
 Two operations of sixteen are drawn for each image, with replacement; each is applied as
-strongly as it can be. The published pair differs in two of them; docs/decisions/020
-says what is done here.
+strongly as it can be, unless a workload says less. The published pair differs in two of
+them; docs/decisions/020 says what is done here.
 """
 
 import dataclasses
@@ -17,8 +17,6 @@ from numpy.typing import NDArray
 Image = NDArray[np.uint8]  # [height, width, 3], RGB
 
 GREY = 128
-ROTATION = 30.0  # degrees
-SHEAR = 0.3  # pixels per pixel
 ENHANCEMENT = 1.9  # 1 leaves an image as it is
 POSTERIZE_BITS = 4
 SOLARIZE_ADD = 110
@@ -31,11 +29,15 @@ class RandAugment:
     Attributes:
       translation: pixels by which an image is moved: 100 of 224.
       cutout: half the side, in pixels, of the square that is hidden: 40 of 224.
+      rotation: degrees by which it is turned.
+      shear: pixels by which a row or column is moved for each one before it.
       count: how many operations an image gets.
     """
 
     translation: int = 100
     cutout: int = 40
+    rotation: float = 30.0
+    shear: float = 0.3
     count: int = 2
 
     def __call__(self, image: Image, rng: np.random.Generator) -> Image:
@@ -76,7 +78,7 @@ def _enhance(name: str) -> Operation:
 def _rotate(how: RandAugment, image: Image, rng: np.random.Generator) -> Image:
     """Turns about the centre; what comes in from outside is grey."""
     pillow = _pillow("Image").fromarray(image)
-    return np.asarray(pillow.rotate(sign(rng) * ROTATION, fillcolor=(GREY,) * 3))
+    return np.asarray(pillow.rotate(sign(rng) * how.rotation, fillcolor=(GREY,) * 3))
 
 
 def _affine(place: int, amount: Callable[[RandAugment], float]) -> Operation:
@@ -129,8 +131,8 @@ OPERATIONS: tuple[Operation, ...] = (
     _enhance("Contrast"),
     _enhance("Brightness"),
     _enhance("Sharpness"),
-    _affine(1, lambda how: SHEAR),
-    _affine(3, lambda how: SHEAR),
+    _affine(1, lambda how: how.shear),
+    _affine(3, lambda how: how.shear),
     _affine(2, lambda how: how.translation),
     _affine(5, lambda how: how.translation),
     _cutout,
