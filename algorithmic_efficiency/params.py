@@ -110,8 +110,17 @@ STATISTICS = {
     "running_mean": "mean",
     "running_var": "var",
     "num_batches_tracked": "count",
+    # Of accumulated batch norm: what the present step has collected.
+    "step_count": "step_count",
+    "step_shift": "step_shift",
+    "step_mean": "step_mean",
+    "step_m2": "step_m2",
+    "step_scale": "step_scale",
+    "step_bias": "step_bias",
+    "base_mean": "base_mean",
+    "base_var": "base_var",
 }
-_ONES = ("running_var",)  # the others start at 0
+_ONES = ("running_var", "base_var")  # the others start at 0
 
 
 def rule(name: str, rules: Sequence[Rule] = RULES) -> Rule:

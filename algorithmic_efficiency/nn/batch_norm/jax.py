@@ -96,7 +96,7 @@ class BatchNorm(nn.Module):
         check_variance(self.variance)
         z = x.astype(jnp.promote_types(x.dtype, jnp.float32))
         valid = _positions(mask, x)
-        affine, state = self._affine(x.shape[-1:]), self._state(x.shape[-1:])
+        affine, state = self._affine(x.shape[-1:]), self._variables(x.shape[-1:])
         if use_running_average and state is not None:
             y = self._normalised(z, valid, self._running(state), affine)
         else:
@@ -116,7 +116,7 @@ class BatchNorm(nn.Module):
             bias = self.param("bias", zeros, shape)
         return scale, bias
 
-    def _state(self, shape: tuple[int, ...]) -> State | None:
+    def _variables(self, shape: tuple[int, ...]) -> State | None:
         if not self.track_running_stats:
             return None
         return State(
@@ -135,14 +135,27 @@ class BatchNorm(nn.Module):
     ) -> jax.Array:
         """Returns z normalised by its own statistics, having updated with them."""
         seen = self._moments(z, valid)
-        self._learn(state, seen)
+        self._learn(z, valid, state, seen)
         return self._normalised(z, valid, seen, affine)
 
-    def _learn(self, state: State | None, seen: Seen) -> None:
-        """Moves what is mutable: the running statistics, or collected moments."""
-        if state is not None and not self.is_initializing():
-            self._update(state, seen)
-            self._accumulate(moments_of(seen))
+    def _learn(
+        self, z: jax.Array, valid: jax.Array | None, state: State | None, seen: Seen
+    ) -> None:
+        """Updates with the statistics of z, unless this is no update."""
+        if state is None or self.is_initializing():
+            return
+        rest: Any = 0.0
+        if self._collects:
+            total = self._total(
+                jnp.sum(_select(valid, z - seen.constant), tuple(range(z.ndim - 1)))
+            )
+            rest = total / jnp.maximum(seen.count, 1)
+        self._move_by(state, moments_of(seen, rest))
+
+    @property
+    def _collects(self) -> bool:
+        """Whether this pass is one of several micro-batches."""
+        return self.is_mutable_collection("moments")
 
     def _normalised(
         self, z: jax.Array, valid: jax.Array | None, seen: Seen, affine: Any
@@ -156,7 +169,7 @@ class BatchNorm(nn.Module):
     def _check_size(self, x: jax.Array, mask: jax.Array | None) -> None:
         """Refuses what PyTorch refuses; only a mask may leave one value or none."""
         alone = self.axis_name is None and not _MAPPED.get()
-        alone = alone and not self.is_mutable_collection("moments")
+        alone = alone and not self._collects
         sole = mask is None and alone and x.size == x.shape[-1]
         if sole and not self.is_initializing():
             raise ValueError(
@@ -196,14 +209,18 @@ class BatchNorm(nn.Module):
         axes = self._axes
         return lax.psum(local, axes) if axes else local  # type: ignore[no-untyped-call]
 
-    def _update(self, state: State, seen: Seen) -> None:
-        """Moves a mutable state: new = (1 - momentum) * old + momentum * batch."""
-        if not self.is_mutable_collection("batch_stats"):
-            return
-        new = moved(state.values, self.momentum, moments_of(seen), self._ddof)
+    def _move_by(self, state: State, new: Moments) -> None:
+        """Moves what is mutable: the running statistics, or collected moments."""
+        self._accumulate(new)
+        if self.is_mutable_collection("batch_stats"):
+            state.set(self._moved(state, new))
+
+    def _moved(self, state: State, new: Moments) -> tuple[jax.Array, ...]:
+        """Returns the state after: new = (1 - momentum) * old + momentum * batch."""
+        values = moved(state.values, self.momentum, new, self._ddof)
         if self.momentum == 0:
-            new = (*state.values[:2], new[2])
-        state.set(new)
+            return (*state.values[:2], values[2])
+        return values
 
     @property
     def _ddof(self) -> int:

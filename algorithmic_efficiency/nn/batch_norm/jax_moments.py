@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jax import lax
 
 Tree = Mapping[str, Any]
-MOMENTS = ("mean", "m2", "count")
+MOMENTS = ("shift", "mean", "m2", "count")
 
 
 class Seen(NamedTuple):
@@ -32,8 +32,13 @@ class Seen(NamedTuple):
 
 
 class Moments(NamedTuple):
-    """The mean, the sum of squared deviations m2 and the number of some values."""
+    """The number of some values, their mean and sum of squared deviations m2.
 
+    The mean is shift + mean: the rest of a mean far from 0, which float32 cannot hold
+    in one number, would be the largest error of a variance between micro-batches.
+    """
+
+    shift: jax.Array
     mean: jax.Array
     m2: jax.Array
     count: jax.Array
@@ -43,14 +48,22 @@ def merged(first: Moments, second: Moments) -> Moments:
     """Returns the moments of both sets of values; empty ones change nothing."""
     count = first.count + second.count
     share = second.count / jnp.maximum(count, 1)
-    change = second.mean - first.mean
+    shift = jnp.where(first.count > 0, first.shift, second.shift)
+    mean = jnp.where(first.count > 0, first.mean, 0)
+    change = (second.shift - shift) + second.mean - mean
     m2 = first.m2 + second.m2 + change**2 * first.count * share
-    return Moments(first.mean + change * share, m2, count)
+    return Moments(shift, mean + change * share, m2, count)
 
 
-def moments_of(seen: Seen) -> Moments:
-    """Returns the moments of what a forward pass has seen, without gradient."""
-    found = Moments(seen.mean, seen.var * seen.count, seen.count)
+def moments_of(seen: Seen, rest: jax.Array | float = 0.0) -> Moments:
+    """Returns the moments of what a forward pass has seen, without gradient.
+
+    Args:
+      seen: of one pass.
+      rest: what `seen.constant` lacks to the mean.
+    """
+    rest = rest + jnp.zeros_like(seen.constant)
+    found = Moments(seen.constant, rest, seen.var * seen.count, seen.count)
     return Moments(*(lax.stop_gradient(value) for value in found))
 
 
@@ -73,7 +86,7 @@ def moved(
     weight = cumulative if momentum is None else momentum
     if isinstance(momentum, jax.Array):
         weight = jnp.where(momentum < 0, cumulative, momentum)
-    batch = new.mean, new.m2 / jnp.maximum(new.count - ddof, 1)
+    batch = new.shift + new.mean, new.m2 / jnp.maximum(new.count - ddof, 1)
     mean, var = (
         lax.stop_gradient(
             jnp.where(new.count > 0, (1 - weight) * r + weight * s.astype(r.dtype), r)
@@ -136,7 +149,8 @@ def _is_layer(tree: Any) -> bool:
 def _zeros(state: Tree) -> Tree:
     zeros, zero = jnp.zeros_like(state["mean"]), jnp.zeros((), jnp.float32)
     settings = {"momentum": zero, "ddof": zero}  # which the layer writes
-    return {"mean": zeros, "m2": zeros, "count": zero, **settings}
+    moments = Moments(zeros, zeros, zeros, zero)
+    return {**moments._asdict(), **settings}
 
 
 def _finished(state: Tree, moments: Tree) -> Tree:
@@ -154,4 +168,4 @@ def _replaced(state: Tree, moments: Tree) -> Tree:
     if moments["count"] == 0:
         return state
     var = moments["m2"] / jnp.maximum(moments["count"] - moments["ddof"], 1)
-    return {**state, "mean": moments["mean"], "var": var}
+    return {**state, "mean": moments["shift"] + moments["mean"], "var": var}

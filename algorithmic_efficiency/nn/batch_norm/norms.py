@@ -16,6 +16,8 @@ from collections.abc import Sequence
 from typing import Any
 
 GHOST_STATISTICS = ("sequential", "exact")
+NORMALISE_WITH = ("batch", "ema")
+COMPATIBILITIES = ("equinox", "equinox-675")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,6 +96,32 @@ def check_warmup(steps: int) -> int:
             "update is normalised by its batch."
         )
     return steps
+
+
+def check_ema(
+    normalise_with: str, warmup_steps: int, compatibility: str | None, variance: str
+) -> str:
+    """Returns the estimator of the variance that enters the average.
+
+    Raises:
+      ValueError: a setting is none of those that are known.
+    """
+    if normalise_with not in NORMALISE_WITH:
+        raise ValueError(
+            f"Found normalise_with={normalise_with!r}; expected one of "
+            f"{NORMALISE_WITH}."
+        )
+    check_warmup(warmup_steps)
+    if compatibility is None:
+        return variance
+    if compatibility not in COMPATIBILITIES:
+        raise ValueError(
+            f"Found compatibility={compatibility!r}; expected None or one of "
+            f"{COMPATIBILITIES}."
+        )
+    # The pull request divides by one example less in this mode; see the layers.
+    own = compatibility == "equinox-675" and normalise_with == "batch"
+    return "unbiased" if own else "population"
 
 
 def ghost_groups(examples: int, ghost_batch_size: int) -> Sequence[tuple[int, int]]:

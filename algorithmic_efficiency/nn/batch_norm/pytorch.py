@@ -158,14 +158,14 @@ class BatchNorm(nn.Module):
             var = self.running_var.to(scale.dtype, copy=True)
             return F.batch_norm(x, mean, var, scale, bias, eps=self.eps)
         sole = x.numel() == x.shape[1]
-        if sole and self.accumulating is not None:  # which the kernel refuses
+        if sole and self._collects:  # which the kernel refuses
             return self._by_counted_batch(x, None)
         if not self._updates:
             return F.batch_norm(x, None, None, scale, bias, True, eps=self.eps)
         # With momentum 1 the kernel hands out the statistics of the batch.
         mean, var = torch.zeros_like(scale), torch.zeros_like(scale)
         y = F.batch_norm(x, mean, var, scale, bias, True, 1.0, self.eps)
-        self.update(mean, var, x.numel() // x.shape[1])
+        self.update(self._precise(mean, var, x), var, x.numel() // x.shape[1])
         return y
 
     def _by_rows(self, x: Tensor, valid: Tensor) -> Tensor:
@@ -205,7 +205,10 @@ class BatchNorm(nn.Module):
         var = squares / count.clamp(min=1) - (mean - constant).square()
         if self._updates:
             unbiased = squares / (count - 1).clamp(min=1)
-            self.update(constant.flatten(), unbiased.detach().flatten(), count)
+            exact = constant.flatten().double()
+            if self._collects:
+                exact = exact + total(centred.detach().sum(axes)) / count.clamp(min=1)
+            self.update(exact, unbiased.detach().flatten(), count)
         return Seen(mean, var, constant, centred, count)
 
     def _with(
@@ -228,6 +231,23 @@ class BatchNorm(nn.Module):
         return scale.to(dtype), bias
 
     @property
+    def _collects(self) -> bool:
+        """Whether this pass is one of several micro-batches."""
+        return self.accumulating is not None and self._updates
+
+    @torch.no_grad()
+    def _precise(self, mean: Tensor, var: Tensor, x: Tensor) -> Tensor:
+        """Returns the mean with the rest that float32 cut off, where that matters.
+
+        Between micro-batches means are compared; far from 0 their last bit is as large
+        as what they differ by.
+        """
+        if not self._collects or (x.is_cpu and bool((mean**2 < 16 * var).all())):
+            return mean
+        axes = [axis for axis in range(x.ndim) if axis != 1]
+        return mean.double() + (x - column(mean, x)).mean(axes)
+
+    @property
     def _updates(self) -> bool:
         return self.update_statistics and self.track_running_stats
 
@@ -248,13 +268,16 @@ class BatchNorm(nn.Module):
         self.num_batches_tracked += count > 0
         if self.momentum == 0:
             return
-        updates = self.num_batches_tracked
-        momentum = 1 / updates.clamp(min=1) if self.momentum is None else self.momentum
+        momentum = self._weight(self.num_batches_tracked)
         weight = momentum * (count > 0)
         if isinstance(weight, Tensor):
             weight = weight.to(self.running_mean.dtype)
         for old, batch in ((self.running_mean, mean), (self.running_var, var)):
             old.lerp_(batch.to(old.dtype), weight)
+
+    def _weight(self, updates: Tensor) -> Any:
+        """Returns the weight of the new batch in this update, the `updates`-th."""
+        return 1 / updates.clamp(min=1) if self.momentum is None else self.momentum
 
     @torch.no_grad()
     def reset_running_stats(self) -> None:
