@@ -2,9 +2,8 @@
 
 from collections.abc import Iterator
 
-from algorithmic_efficiency.definition import Definition
-
 from algorithmic_efficiency.data import BadExample, Examples, Folders
+from algorithmic_efficiency.definition import Definition
 from algorithmic_efficiency.errors import DataError
 from algorithmic_efficiency.text import printable, show
 from workloads._images.sets import ImageSet, stored_counts

@@ -1,7 +1,7 @@
 """Imports inside the package run downwards: no ring, and every room on its floor."""
 
 import ast
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -44,24 +44,24 @@ def is_typing(node: ast.AST) -> bool:
     return name == "TYPE_CHECKING"
 
 
-def statements(node: ast.AST, *, late: bool) -> Iterator[ast.Import | ast.ImportFrom]:
-    """Yields the imports below a node; without `late`, none of those in functions."""
-    for child in ast.iter_child_nodes(node):
-        if isinstance(child, ast.Import | ast.ImportFrom):
-            yield child
-        elif isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef) and not late:
+def statements(
+    nodes: Iterable[ast.AST], *, late: bool
+) -> Iterator[ast.Import | ast.ImportFrom]:
+    """Yields the imports in these nodes; without `late`, none of those in functions."""
+    for node in nodes:
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            yield node
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and not late:
             continue
-        elif is_typing(child):
-            for other in child.orelse:
-                yield from statements(other, late=late)
         else:
-            yield from statements(child, late=late)
+            inside = node.orelse if is_typing(node) else ast.iter_child_nodes(node)
+            yield from statements(inside, late=late)
 
 
 def targets(name: str, tree: ast.Module, known: Mapping[str, Path]) -> set[str]:
     """Returns the modules of the package that a module imports."""
     found = set()
-    for node in statements(tree, late=name not in LATE):
+    for node in statements(tree.body, late=name not in LATE):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         else:
@@ -137,8 +137,8 @@ def test_every_name_of_a_floor_is_there() -> None:
 def test_a_module_that_may_import_late_does(name: str) -> None:
     known = modules(registry.ROOT)
     tree = ast.parse(known[name].read_text())
-    counted = {id(node) for node in statements(tree, late=False)}
-    assert any(id(node) not in counted for node in statements(tree, late=True))
+    counted = {id(node) for node in statements(tree.body, late=False)}
+    assert any(id(node) not in counted for node in statements(tree.body, late=True))
 
 
 def test_rings_and_climbs_are_found(tmp_path: Path) -> None:
@@ -149,7 +149,9 @@ def test_rings_and_climbs_are_found(tmp_path: Path) -> None:
         "data/read": "if 1:\n    import algorithmic_efficiency.losses\n",
         "losses": "def f():\n    from algorithmic_efficiency import spec, workload\n",
         "workload": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n"
-        "    from algorithmic_efficiency import cli\n",
+        "    from algorithmic_efficiency import cli\nelse:\n"
+        "    from algorithmic_efficiency import definition\n",
+        "definition": "",
         "cli": "from algorithmic_efficiency.data.read import x\n",
     }
 
@@ -163,6 +165,7 @@ def test_rings_and_climbs_are_found(tmp_path: Path) -> None:
     plain = found()
     assert ring(plain) == []
     assert climbs(plain) == [f"{PACKAGE}.losses imports {PACKAGE}.workload"]
+    assert plain[f"{PACKAGE}.workload"] == {f"{PACKAGE}.definition"}
     assert plain[f"{PACKAGE}.data.read"] == {f"{PACKAGE}.losses"}
     back = (
         "class C:\n    def f(self):\n        from algorithmic_efficiency.data import x"

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from algorithmic_efficiency.definition import Definition
 
 from algorithmic_efficiency.data import Dataset, Examples, Subset
+from algorithmic_efficiency.definition import Definition
 from algorithmic_efficiency.errors import DataError
 from workloads._images.images import Normalise
 from workloads._images.prepared import PreparedExamples, is_prepared, newest_version

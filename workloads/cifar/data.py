@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import numpy as np
-from algorithmic_efficiency.definition import Definition
 
 from algorithmic_efficiency.data import Dataset, Examples, Folders
+from algorithmic_efficiency.definition import Definition
 from algorithmic_efficiency.errors import DataError
 from algorithmic_efficiency.files import read_bytes, readable
 from workloads._imagenet import mini

@@ -11,7 +11,6 @@ from algorithmic_efficiency.definition import (
     Field,
     mini_twins,
 )
-
 from algorithmic_efficiency.initializers import Constant, LecunNormal
 
 BASE = Definition(
