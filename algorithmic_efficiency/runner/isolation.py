@@ -37,10 +37,12 @@ from algorithmic_efficiency.runner.stopping import (
 )
 from algorithmic_efficiency.streams import readers_may_leave
 
-_GRACE_SECONDS = 10.0  # for the step that is running when a signal comes
-_LAST_SECONDS = 5.0  # after a second wish, until the process is killed
+# Together less than the 10 s after which Docker kills, since a compilation of JAX hears
+# no signal and only the death of its process ends it.
+_GRACE_SECONDS = 6.0  # for the step that is running when a signal comes
+_LAST_SECONDS = 2.0  # after a second wish, until the process is killed
 _LEAVE_SECONDS = 30.0  # for a process to end that has told how its trial ended
-_LOOK_SECONDS = 1.0
+_LOOK_SECONDS = 0.5
 _SET_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of Linux's prctl
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from parity.pairs import without_chance
 
-from algorithmic_efficiency import registry
+from algorithmic_efficiency import params, registry
 from algorithmic_efficiency.data import Folders
 from algorithmic_efficiency.definition import Field
 from algorithmic_efficiency.nn.batch_norm import resolve
@@ -18,11 +18,21 @@ from algorithmic_efficiency.workload import Workload
 
 TRAIN, EVAL = ForwardPassMode.TRAIN, ForwardPassMode.EVAL
 ALL = list(itertools.product((TRAIN, EVAL), (True, False), (None, False, True)))
-MINIS = {  # one per package; variants share its code
-    definition.package: name
-    for name, definition in reversed(registry.definitions().items())
-    if registry.is_mini(name)
+
+
+def has_batch_norm(definition):
+    backend = importlib.import_module("algorithmic_efficiency.backends.pytorch").make()
+    names = backend.shapes(backend.build(definition), definition)
+    types = {params.parameter_type(name, definition.all_rules).name for name in names}
+    return "BATCH_NORM_SCALE" in types
+
+
+BASES = {  # one per package; variants share its code
+    definition.package: definition
+    for definition in reversed(registry.definitions().values())
+    if definition.scale == "mini"
 }
+MINIS = [row.name for row in BASES.values() if has_batch_norm(row)]
 
 
 def random_inputs(field, rng):
@@ -89,7 +99,7 @@ class Session:
                 self.params.get_buffer(key).copy_(torch.tensor(value))
 
 
-@pytest.fixture(scope="module", params=itertools.product(MINIS.values(), BOTH))
+@pytest.fixture(scope="module", params=itertools.product(MINIS, BOTH))
 def session(request):
     return Session(*request.param)
 

@@ -35,7 +35,8 @@ class Command:
 
     def environment(self) -> dict[str, str]:
         threads = {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-        return {**os.environ, **threads, "XLA_FLAGS": ""}
+        plain = {"XLA_FLAGS": "", "JAX_DISABLE_MOST_OPTIMIZATIONS": "0"}
+        return {**os.environ, **threads, **plain}
 
     def run(self, *flags: str, limits: tuple[Any, ...] = (60, 60, 2)) -> Any:
         return subprocess.run(
