@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from algorithmic_efficiency.definition import DEFAULT_EDITION
 from algorithmic_efficiency.errors import RunInterrupted, UsageError, UserError
 from algorithmic_efficiency.flags import check_numbers, parse, usage
 from algorithmic_efficiency.paths import folder_of, path_of
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 # Flags that RunConfig takes as they are, under the same name.
 _UNCHANGED = (
+    "benchmark_version",
+    "workload_path",
     "max_global_steps",
     "overwrite",
     "retry_failed",
@@ -54,7 +57,10 @@ def _run(argv: Sequence[str]) -> int:
     try:
         values = parse(argv)
         if values.get("help") or values["list"]:
-            show(usage() if values.get("help") else listing())
+            if values.get("help"):
+                show(usage())
+            else:
+                show(listing(values["benchmark_version"]))
             return 0
         from algorithmic_efficiency.runner import study  # noqa: PLC0415 - it is slow
 
@@ -82,15 +88,16 @@ def _run(argv: Sequence[str]) -> int:
         return 128 + signal.SIGINT
 
 
-def listing() -> str:
-    """Returns the workloads with their variants, and the algorithms."""
+def listing(edition: str = DEFAULT_EDITION) -> str:
+    """Returns the workloads with their variants and constants, and the algorithms."""
     from algorithmic_efficiency import registry, submission  # noqa: PLC0415 - as above
 
     lines = ["Workloads (target; budget in seconds):"]
     width = max(map(len, registry.definitions())) + 2
     for name, definition in registry.definitions().items():
         goal = f"{definition.target_metric_name} {definition.validation_target_value:g}"
-        budget = f"{definition.max_allowed_runtime_sec:,} s"
+        seconds = definition.in_edition(edition).max_allowed_runtime_sec
+        budget = f"{seconds:,} s"
         lines.append(f"  {name:{width}}{goal:24}{budget:>10}")
     lines += ["", "Algorithms (--submission_path):"]
     for path in submission.example_paths():
@@ -154,6 +161,9 @@ def _workload(values: Mapping[str, Any], folders: Any) -> str:
     from algorithmic_efficiency import registry  # noqa: PLC0415 - as above
 
     name, scale = values["workload"], values["scale"]
+    if values["workload_path"]:
+        there = registry.add(Path(values["workload_path"]), name)
+        name = name or there[0]
     if name is None:
         raise UsageError(
             f"--workload is missing, for example --workload={registry.example()}; "

@@ -54,7 +54,7 @@ class Evaluate:
 
     Attributes:
       metrics: rows of `metrics.METRICS`, or dotted names of a `metrics.Metric` such as
-        'workloads._librispeech.metrics.wer', whose name in results is the last part.
+        'workloads.toy.metrics.wer', whose name in results is the last part.
       how: '' for the outputs of the model, or the name of a function in the model files
         that runs on the device and returns less: `how(model, batch)` in PyTorch,
         `how(model, variables, batch)` in JAX, where it is jitted.
@@ -71,10 +71,10 @@ class Definition:
     """A workload as data; both frameworks read the same row.
 
     Attributes:
-      name: the registered name, for example 'criteo1tb_layernorm'.
+      name: the registered name, for example 'toy_silu'.
       package: the folder with `jax.py` and `pytorch.py`, for example
-        'workloads.criteo1tb'.
-      data: the module that opens its splits, for example 'workloads.criteo1tb.data'.
+        'workloads.toy'.
+      data: the module that opens its splits, for example 'workloads.toy.data'.
       model: arguments of `Model` in both frameworks.
       initial: rows (pattern, initializer) over parameter names; the first that fits
         a name gives its initial values.

@@ -8,7 +8,9 @@ from typing import Any
 from absl import flags
 
 from algorithmic_efficiency import registry
+from algorithmic_efficiency.definition import DEFAULT_EDITION, EDITIONS
 from algorithmic_efficiency.errors import UsageError
+from algorithmic_efficiency.paths import path_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,12 +23,19 @@ class Flag:
     help: str
 
 
+WORKLOAD_PATH = Flag(
+    "workload_path",
+    "string",
+    None,
+    "Folder of a workload that lies anywhere; without --workload, the first in it.",
+)
 _DATA = "Data"
 # Group -> its flags, beside those of the data modules. Names are those of the public
 # AlgoPerf runner.
 _OWN: Mapping[str, Sequence[Flag]] = {
     "What to run": (
         Flag("workload", "string", None, "Name of the workload; --list shows them."),
+        WORKLOAD_PATH,
         Flag(
             "submission_path",
             "string",
@@ -46,6 +55,13 @@ _OWN: Mapping[str, Sequence[Flag]] = {
             "full: the published benchmark; mini: the same at laptop size; auto: full "
             "where its data are found, else mini.",
         ),
+        Flag(
+            "benchmark_version",
+            "|".join(EDITIONS),
+            DEFAULT_EDITION,
+            "Edition of the benchmark whose budgets, evaluation periods and step hints "
+            "hold.",
+        ),
         Flag("list", "bool", False, "List workloads and algorithms, and end."),
     ),
     "Tuning": (
@@ -54,7 +70,7 @@ _OWN: Mapping[str, Sequence[Flag]] = {
             "external|self",
             "external",
             "external: trials over a search space; self: one trial that tunes itself "
-            "and has 1.5 times the budget.",
+            "and has 1.5 times the budget (3 times in edition 0.5).",
         ),
         Flag(
             "tuning_search_space",
@@ -70,7 +86,7 @@ _OWN: Mapping[str, Sequence[Flag]] = {
             "integer",
             1,
             "Studies; each has its own points of a search space of ranges, and the "
-            "same ones of a list.",
+            "same ones of a list. The published rules ask for 3, those of 0.5 for 5.",
         ),
         Flag("hparam_start_index", "integer", None, "First trial to run, from 0."),
         Flag("hparam_end_index", "integer", None, "Trial to stop before."),
@@ -163,9 +179,12 @@ def table() -> dict[str, Sequence[Flag]]:
 def parse(argv: Sequence[str]) -> dict[str, Any]:
     """Returns flag -> value, and 'help' -> True where help was asked for.
 
+    Workloads of --workload_path are registered, since their data may have flags too.
+
     Raises:
       UsageError: unknown flag, impossible value or stray argument.
     """
+    outside = _outside(argv)
     values = flags.FlagValues()
     for flag in (flag for group in table().values() for flag in group):
         _define(flag, values)
@@ -179,7 +198,26 @@ def parse(argv: Sequence[str]) -> dict[str, Any]:
         raise UsageError(
             f"Found {rest[1]!r}, which belongs to no flag; write --name=value."
         )
-    return {name: values[name].value for name in values}
+    return {name: values[name].value for name in values} | outside
+
+
+def _outside(argv: Sequence[str]) -> dict[str, str | None]:
+    """Registers the workloads of --workload_path; returns the flag, an absolute path.
+
+    Raises:
+      UsageError: there is no workload.
+    """
+    first, name = flags.FlagValues(), WORKLOAD_PATH.name
+    _define(WORKLOAD_PATH, first)
+    try:
+        first(list(argv), known_only=True)
+    except flags.Error as error:
+        raise UsageError(f"{error}. --help lists the flags.") from error
+    if first[name].value is None:
+        return {name: None}
+    folder = path_of(name, first[name].value).resolve()
+    registry.add(folder)
+    return {name: str(folder)}
 
 
 def check_numbers(values: Mapping[str, Any]) -> None:

@@ -28,6 +28,33 @@ def definitions() -> dict[str, Definition]:
     return table
 
 
+def add(folder: Path, name: str | None = None) -> list[str]:
+    """Adds the workloads of a folder that lies anywhere; returns their names.
+
+    Args:
+      folder: see `outside`.
+      name: one that should be there.
+
+    Raises:
+      UsageError: there are none, not this one, or one has the name of another.
+    """
+    from algorithmic_efficiency import outside  # noqa: PLC0415 - it finds modules too
+
+    found, known = outside.read(folder), definitions()
+    for own, row in found.items():
+        if own in known and known[own].package != row.package:
+            raise UsageError(
+                f"The workload {own!r} in {folder} has the name of another one; give "
+                "it a name of its own, since results are kept by name."
+            )
+    if name not in (None, *found):
+        raise UsageError(
+            f"There is no workload {name!r} in {folder}; it has {', '.join(found)}."
+        )
+    known.update(found)
+    return list(found)
+
+
 def example() -> str:
     """Returns the name of a workload that runs anywhere, for messages."""
     return next(row.base for row in definitions().values() if row.scale == "mini")

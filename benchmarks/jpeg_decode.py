@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from benchmarks.turns import median_seconds
-from workloads._imagenet.images import Element, Example, Normalise, decode
+from workloads._images.images import Element, Example, Normalise, decode
 
 IMAGES = 32
 ROUNDS = 9

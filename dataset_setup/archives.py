@@ -18,7 +18,7 @@ from typing import IO, Any, cast
 
 from algorithmic_efficiency.errors import DataError
 from algorithmic_efficiency.files import regular
-from workloads._imagenet.classes import shown
+from workloads._images.classes import shown
 
 MOST_FILE_BYTES = 256 << 20  # of an image or an utterance
 _MOST_MEMBERS = 500_000  # train-other-500 has 150,000

@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from algorithmic_efficiency.data import BadExample, Examples, Folders
 from algorithmic_efficiency.errors import DataError
 from algorithmic_efficiency.text import printable, show
-from workloads._imagenet import images
 from workloads._imagenet.data import class_faults, find_split, left_out_of, open_full
+from workloads._images import images
 from workloads.imagenet_resnet.workload import BASE
 
 _CHUNK = 1_000  # examples handed to the threads at once

@@ -14,9 +14,14 @@ from algorithmic_efficiency.errors import UserError
 from algorithmic_efficiency.files import readable
 from algorithmic_efficiency.paths import folder_of, path_of
 from algorithmic_efficiency.text import show
-from dataset_setup import check, check_speech
+from dataset_setup import check, check_small, check_speech
 
-CHECKS = {"imagenet": check.imagenet, "librispeech": check_speech.librispeech}
+CHECKS = {
+    "imagenet": check.imagenet,
+    "librispeech": check_speech.librispeech,
+    "cifar": check_small.cifar,
+    "mnist": check_small.mnist,
+}
 
 
 def main(argv: Sequence[str]) -> int:

@@ -1,4 +1,4 @@
-"""Finds or downloads the official archives of LibriSpeech, and checks their sums.
+"""Finds or downloads official archives, those of LibriSpeech first; checks their sums.
 
 Downloads lie in a hidden folder of their own until they are unpacked; archives that
 somebody else brought are never changed or removed.
@@ -33,19 +33,28 @@ class Archive:
     """One of the official archives.
 
     Attributes:
-      subset: its name without `.tar.gz`.
+      subset: its name without `suffix`.
       size: in bytes.
       sha256: of the file, in hexadecimal.
+      folder: the address that the file lies under; '' for `URL`.
+      suffix: of the file's name.
     """
 
     subset: str
     size: int
     sha256: str
+    folder: str = ""
+    suffix: str = ".tar.gz"
 
     @property
     def file_name(self) -> str:
-        """As it is called at openslr.org."""
-        return f"{self.subset}.tar.gz"
+        """As it is called where it is published."""
+        return f"{self.subset}{self.suffix}"
+
+    @property
+    def source(self) -> str:
+        """The address of the folder that it is downloaded from."""
+        return self.folder or URL
 
 
 # As tensorflow-datasets 4.9.10 publishes them (datasets/librispeech/checksums.tsv).
@@ -112,14 +121,18 @@ def announce(missing: Sequence[Archive], absent: Sequence[Archive], root: Path) 
     names = ", ".join(archive.file_name for archive in missing)
     size = sum(archive.size for archive in missing)
     show(
-        f"Downloading {names} from {URL}: {size / 1e9:,.1f} GB, which with what is "
-        f"unpacked take up to {needed / 1e9:,.1f} GB more in {root}.",
+        f"Downloading {names} from {missing[0].source}: {_gigabytes(size)}, which with "
+        f"what is unpacked take up to {_gigabytes(needed)} more in {root}.",
     )
     if free < needed:
         raise StorageError(
-            f"{place} has {free / 1e9:,.1f} GB of free space, expected "
-            f"{needed / 1e9:,.1f} GB; choose another folder by --data_dir."
+            f"{place} has {_gigabytes(free)} of free space, expected "
+            f"{_gigabytes(needed)}; choose another folder by --data_dir."
         )
+
+
+def _gigabytes(size: int) -> str:
+    return f"{size / 1e9:,.{1 if size >= 1e8 else 3}f} GB"
 
 
 def _begun(root: Path) -> int:
@@ -193,7 +206,7 @@ def _path(archive: Archive, root: Path) -> Path:
 
 def _fetch(archive: Archive, path: Path) -> None:
     """Appends to a file until it has its size, through interruptions."""
-    url, failures = f"{URL}/{archive.file_name}", 0
+    url, failures = f"{archive.source}/{archive.file_name}", 0
     total, name = archive.size, archive.file_name
     with path.open("ab") as file, tqdm(desc=name, total=total, unit="B") as bar:
         bar.update(file.tell())

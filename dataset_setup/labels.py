@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from algorithmic_efficiency.errors import DataError, UsageError
 from algorithmic_efficiency.files import read_text
-from workloads._imagenet.classes import WNID
+from workloads._images.classes import WNID
 
 _MOST_BYTES = 64 << 20  # of a text file
 _OFFICIAL = 1_000  # classes of ImageNet

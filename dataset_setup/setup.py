@@ -1,10 +1,10 @@
-"""Prepares data: `python -m dataset_setup mini`, `... imagenet`, `... librispeech`.
+"""Prepares data: `python -m dataset_setup mini`, `... imagenet`, `... librispeech` etc.
 
 The mini images are drawn, the mini speech is unpacked. ImageNet cannot be downloaded
 without an account, so its tar files are given by the user; they are unpacked into
 `<data_dir>/imagenet`. LibriSpeech is downloaded, or unpacked from given archives, into
-`<data_dir>/LibriSpeech`. `doctor imagenet` and `doctor librispeech` look at every file
-afterwards. docs/data.md shows every form of the command.
+`<data_dir>/LibriSpeech`; so are CIFAR-10 and MNIST, into `cifar` and `mnist`. Commands
+such as `doctor imagenet` look at every file afterwards. docs/data.md shows every form.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from algorithmic_efficiency.errors import UsageError, UserError
 from algorithmic_efficiency.files import exclusive, readable
 from algorithmic_efficiency.paths import folder_of, path_of
 from algorithmic_efficiency.text import show
-from dataset_setup import check, check_speech, download, unpack
+from dataset_setup import check, check_speech, download, small_images, unpack
 from dataset_setup.labels import Labels
 from workloads._imagenet import mini
 from workloads._librispeech import layout
@@ -52,7 +52,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m dataset_setup", description=__doc__
     )
     commands = parser.add_subparsers(
-        required=True, metavar="{mini,imagenet,librispeech,doctor}"
+        required=True, metavar="{mini,imagenet,librispeech,cifar,mnist,doctor}"
     )
     drawn = commands.add_parser("mini", help="make the mini images and speech")
     drawn.set_defaults(run=_mini)
@@ -63,7 +63,13 @@ def _parser() -> argparse.ArgumentParser:
         help="download LibriSpeech (61 GB), index it, repair what was set up",
     )
     speech.set_defaults(run=_librispeech)
-    for command in (drawn, full, speech):
+    small = [
+        commands.add_parser(name, help=f"download {size}, or unpack it")
+        for name, size in (("cifar", "CIFAR-10 (170 MB)"), ("mnist", "MNIST (12 MB)"))
+    ]
+    for command, run in zip(small, (_cifar, _mnist), strict=True):
+        command.set_defaults(run=run)
+    for command in (drawn, full, speech, *small):
         command.add_argument(
             "--data_dir",
             type=functools.partial(folder_of, "data_dir"),
@@ -78,14 +84,15 @@ def _parser() -> argparse.ArgumentParser:
     for flag, content in _FILES.items():
         read = functools.partial(path_of, flag)
         full.add_argument(f"--{flag}", type=read, help=content)
-    speech.add_argument(
-        "--archives",
-        type=functools.partial(path_of, "archives"),
-        action="append",
-        default=[],
-        help="a folder with train-clean-100.tar.gz and the like; may be given again; "
-        "archives that lie in none are downloaded",
-    )
+    for command in (speech, *small):
+        command.add_argument(
+            "--archives",
+            type=functools.partial(path_of, "archives"),
+            action="append",
+            default=[],
+            help="a folder with official archives such as train-clean-100.tar.gz; may "
+            "be given again; archives that lie in none are downloaded",
+        )
     return parser
 
 
@@ -149,6 +156,16 @@ def _unpack_speech(archive: download.Archive, path: Path | None, root: Path) -> 
     else:
         download.verify(archive, path)
     unpack.speech(path, root / archive.subset)
+
+
+def _cifar(arguments: argparse.Namespace) -> int:
+    with _alone(arguments.data_dir):
+        return small_images.cifar(arguments.data_dir, arguments.archives)
+
+
+def _mnist(arguments: argparse.Namespace) -> int:
+    with _alone(arguments.data_dir):
+        return small_images.mnist(arguments.data_dir, arguments.archives)
 
 
 def _alone(data_dir: Path) -> contextlib.AbstractContextManager[None]:

@@ -1,4 +1,4 @@
-"""Unpacks the official tar files of ImageNet and LibriSpeech into folders.
+"""Unpacks the official tar files of ImageNet, LibriSpeech and CIFAR-10 into folders.
 
 A split is unpacked under a name with a leading dot, which no reader looks into, and
 renamed when it is whole. Called again after an interruption, it goes on: files that
@@ -15,12 +15,13 @@ from algorithmic_efficiency.errors import DataError, StorageError
 from algorithmic_efficiency.text import show
 from dataset_setup.archives import Archive, opened
 from dataset_setup.labels import Label, Labels, stem
-from workloads._imagenet.classes import WNID, classes_in, shown
+from workloads._images.classes import WNID, classes_in, shown
 
 _IMAGE = r"(?P<name>[A-Za-z0-9][A-Za-z0-9_.-]{0,99}\.(?i:jpe?g|png))"
 _CLASS_TAR = re.compile(rf"(?:[^/]+/|/)*(?P<wnid>{WNID.pattern})\.tar")
 _ANYWHERE = re.compile(rf"(?:[^/]*/)*{_IMAGE}")
 _IN_CLASS = re.compile(rf"(?:[^/]*/)*(?P<folder>[0-9]{{1,4}}|{WNID.pattern})/{_IMAGE}")
+_CIFAR_FILE = re.compile(r"(?:[^/]*/)*(?P<name>data_batch_[1-5]\.bin|test_batch\.bin)")
 _MOST_CLASS_BYTES = 16 << 30  # of the images of one class
 
 
@@ -118,6 +119,19 @@ def speech(tar: Path, folder: Path) -> None:
         outer.left_out.clear()  # the official archives have a few texts beside them
         for found, member in files:
             outer.write(member, partial / found["chapter"] / found["name"])
+
+
+def cifar(tar: Path, folder: Path) -> None:
+    """Unpacks cifar-10-binary.tar.gz, six files of images."""
+    if _is_there(tar, folder):
+        return
+    with _into(tar, folder) as (outer, partial):
+        files = list(outer.find(_CIFAR_FILE))
+        if not files:
+            raise outer.nothing("files such as data_batch_1.bin")
+        outer.left_out.clear()  # the official archive has two texts beside them
+        for found, member in files:
+            outer.write(member, partial / found["name"])
 
 
 def _is_there(tar: Path, folder: Path) -> bool:

@@ -94,7 +94,7 @@ class JaxBackend:
                 train=how.train,
                 use_running_average=how.use_running_average,
                 rngs={"dropout": how.rng} if how.train and draws else None,
-                mutable=["batch_stats"] if moves else False,
+                mutable=[_moving(model_state)] if moves else False,
                 **how.options,
             )
         except flax.errors.InvalidRngError as error:
@@ -187,6 +187,11 @@ class JaxBackend:
             "optax": optax.__version__,
             "devices": [device.device_kind for device in jax.local_devices()],
         }
+
+
+def _moving(model_state: Any) -> str:
+    """Returns the collection that an update moves; see `batch_norm.jax_moments`."""
+    return "moments" if "moments" in model_state else "batch_stats"
 
 
 def _example_batch(definition: Definition) -> Any:

@@ -18,6 +18,7 @@ from algorithmic_efficiency.backends.compilation_caches import TorchCaches
 from algorithmic_efficiency.backends.pytorch_ops import TorchOps as TorchOps
 from algorithmic_efficiency.backends.pytorch_weights import RealWeights
 from algorithmic_efficiency.definition import Definition
+from algorithmic_efficiency.nn import pytorch_cpu
 from algorithmic_efficiency.nn.batch_norm.moments import recalibrate
 from algorithmic_efficiency.nn.batch_norm.pytorch import batch_norm_mode
 from algorithmic_efficiency.state import kinds
@@ -207,13 +208,14 @@ class PyTorchBackend:
             torch.cuda.set_rng_state(states["cuda"], self.device)
 
     def describe(self) -> dict[str, Any]:
-        """Returns versions and devices."""
+        """Returns versions, devices, and who multiplies in dense layers on a CPU."""
         on_gpu = self.device.type == "cuda"
         name = torch.cuda.get_device_name(self.device) if on_gpu else "cpu"
         return {
             "torch": torch.__version__,
             "devices": [name],
             "threads": torch.get_num_threads(),
+            "dense_layers": "the GPU" if on_gpu else pytorch_cpu.describe(),
         }
 
 

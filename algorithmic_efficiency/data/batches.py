@@ -98,7 +98,7 @@ def eval_batches(
     return EvalBatches(dataset, Stream(batches, _Finish(dataset, batch_size), workers))
 
 
-class EvalBatches:
+class EvalBatches(Iterator[Batch]):
     """The batches of one evaluation of a split, to be iterated once.
 
     Attributes:
@@ -113,16 +113,18 @@ class EvalBatches:
         self.left_out: list[tuple[str, str]] = []
         self._stream = stream
 
-    def __iter__(self) -> Iterator[Batch]:
-        """Yields the batches."""
+    def __next__(self) -> Batch:
         try:
             for batch, bad, count in self._stream:
                 self.left_out.extend(bad)
                 self.counted += count
                 if batch:
-                    yield batch
-        finally:
+                    return dict(batch)
+        except BaseException:
             self._stream.close()
+            raise
+        self._stream.close()
+        raise StopIteration
 
 
 class TrainBatches(Iterator[Batch]):

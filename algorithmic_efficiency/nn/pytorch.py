@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from algorithmic_efficiency.nn import pytorch_cpu
+
 ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "relu": partial(F.relu, inplace=True),
     "silu": F.silu,
@@ -49,8 +51,11 @@ class Conv(nn.Conv2d):
 def with_plain_gradient(weight: torch.Tensor) -> torch.Tensor:
     """Returns a parameter for an operation whose gradient may have any layout.
 
-    The parameter's own gradient is contiguous then, so that `grad.view(-1)` works.
+    The parameter's own gradient is contiguous then, so that `grad.view(-1)` works. One
+    that has no gradient, as in an export, is returned as it is.
     """
+    if not weight.requires_grad:
+        return weight
     result: torch.Tensor = _PlainGradient.apply(weight)  # type: ignore[no-untyped-call]
     return result
 
@@ -71,7 +76,15 @@ class _PlainGradient(torch.autograd.Function):
         return gradients[0].contiguous()
 
 
-class Dense(nn.Linear):
+class Linear(nn.Linear):
+    """A dense layer whose products oneDNN makes where MKL is slower (`pytorch_cpu`)."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Returns [..., M] of x [..., K]."""
+        return pytorch_cpu.linear(x, self.weight, self.bias)
+
+
+class Dense(Linear):
     """A dense layer that starts at zero."""
 
     def reset_parameters(self) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from algorithmic_efficiency.data import Folders
+from algorithmic_efficiency.definition import DEFAULT_EDITION
 
 
 @dataclasses.dataclass(frozen=True)
@@ -13,6 +14,7 @@ class RunConfig:
 
     Attributes:
       workload: registered name, with the scale decided.
+      workload_path: the folder of a workload that lies outside of the project.
       ruleset: 'external' or 'self'.
       points: hyperparameters of every trial, study after study; None tunes itself.
       first_trial, end_trial: the trials of this process, as range(first, end).
@@ -21,6 +23,7 @@ class RunConfig:
       folder: {experiment_dir}/{experiment_name}.
       seed: of the run; every study and trial has streams of its own.
       flags: as given, for the record.
+      benchmark_version: member of `definition.EDITIONS`, whose constants hold.
     """
 
     workload: str
@@ -35,6 +38,8 @@ class RunConfig:
     folders: Folders
     seed: int
     flags: dict[str, Any]
+    benchmark_version: str = DEFAULT_EDITION
+    workload_path: str | None = None
     max_global_steps: int | None = None
     overwrite: bool = False
     resume: bool = False

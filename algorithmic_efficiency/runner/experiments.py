@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from algorithmic_efficiency.definition import DEFAULT_EDITION
 from algorithmic_efficiency.errors import UsageError
 from algorithmic_efficiency.paths import folder_of
 from algorithmic_efficiency.runner.config import RunConfig
@@ -72,6 +73,8 @@ def check_folders(config: RunConfig) -> None:
                 f"in {config.folder}; there are {shown}. Give --num_studies, "
                 "--num_tuning_trials and --hparam_start_index as they were."
             )
+        for folder in folders:
+            _check_edition(config, folder)
     elif not config.overwrite:
         for folder in folders:
             if (folder / "run.json").exists():
@@ -80,6 +83,18 @@ def check_folders(config: RunConfig) -> None:
                     "continue it with --resume_last_run, or replace it with "
                     "--overwrite."
                 )
+
+
+def _check_edition(config: RunConfig, folder: Path) -> None:
+    """Raises UsageError where a trial has begun by the constants of another edition."""
+    run = read_run(folder)
+    edition = run.get("benchmark_version", DEFAULT_EDITION)  # older records name none
+    if run and edition != config.benchmark_version:
+        raise UsageError(
+            f"{folder} was begun with --benchmark_version={edition}, whose budget it "
+            f"keeps, and cannot go on with {config.benchmark_version}. Give "
+            f"--benchmark_version={edition}, or start a new experiment."
+        )
 
 
 def trials_in(config: RunConfig) -> list[Path]:

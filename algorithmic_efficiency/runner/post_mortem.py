@@ -8,13 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from algorithmic_efficiency import registry
 from algorithmic_efficiency.errors import StorageError, UserError
 from algorithmic_efficiency.runner import failures, records
 from algorithmic_efficiency.runner.config import RunConfig
 from algorithmic_efficiency.runner.folder import empty, locked
 from algorithmic_efficiency.runner.outcome import Outcome
-from algorithmic_efficiency.runner.rules import rules_of
+from algorithmic_efficiency.runner.rules import definition_of, rules_of
 from algorithmic_efficiency.runner.run_record import RunRecord, describe, read_run
 from algorithmic_efficiency.runner.trial import INTERRUPTED
 from algorithmic_efficiency.text import show
@@ -106,7 +105,7 @@ def record_death(watched: Watched, code: int | None, *, asked: bool) -> Outcome:
 
 def _write(watched: Watched, status: str, reason: str, words: str) -> None:
     config, folder = watched.config, watched.folder
-    definition = registry.get(config.workload)
+    definition = definition_of(config)
     facts = describe(config, definition, rules_of(config, definition))
     point = config.point(watched.study, watched.trial)
     facts |= {"study": watched.study, "trial": watched.trial, "hyperparameters": point}

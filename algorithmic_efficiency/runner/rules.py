@@ -1,23 +1,28 @@
 """What follows for one trial from what a run was asked to do."""
 
 import math
+from pathlib import Path
 
-from algorithmic_efficiency import seeds
+from algorithmic_efficiency import registry, seeds
 from algorithmic_efficiency.definition import Definition
 from algorithmic_efficiency.runner.config import RunConfig
 from algorithmic_efficiency.runner.trial import Progress, Rules
 
-SELF_TUNING_FACTOR = 1.5  # more time for a submission that tunes itself (v0.6 rules)
+# Edition -> how much more time a submission has that tunes itself (published rules).
+SELF_TUNING_FACTORS = {"0.5": 3.0, "0.6": 1.5, "2026": 1.5}
 
 
 def definition_of(config: RunConfig) -> Definition:
-    """Returns the workload of a run."""
-    return registry.get(config.workload)
+    """Returns the workload of a run, with the constants of its edition."""
+    if config.workload_path:  # a new process does not know it yet
+        registry.add(Path(config.workload_path))
+    return registry.get(config.workload).in_edition(config.benchmark_version)
 
 
 def rules_of(config: RunConfig, definition: Definition) -> Rules:
     """Returns what ends a trial of this run and when it is evaluated."""
-    factor = SELF_TUNING_FACTOR if config.ruleset == "self" else 1.0
+    factors = SELF_TUNING_FACTORS if config.ruleset == "self" else {}
+    factor = factors.get(config.benchmark_version, 1.0)
     return Rules(
         budget_seconds=definition.max_allowed_runtime_sec * factor,
         eval_period_seconds=definition.eval_period_time_sec,

@@ -5,13 +5,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from algorithmic_efficiency import metrics, registry
+from algorithmic_efficiency import metrics
 from algorithmic_efficiency.backends.base import FRAMEWORKS, Backend
 from algorithmic_efficiency.backends.compilation_caches import IGNORED
 from algorithmic_efficiency.definition import Definition
 from algorithmic_efficiency.runner import metadata, records
 from algorithmic_efficiency.runner.clock import Clock
 from algorithmic_efficiency.runner.config import RunConfig
+from algorithmic_efficiency.runner.rules import definition_of
 from algorithmic_efficiency.runner.trial import Progress, Rules
 
 FINISHED = ("target_reached", "missed", "diverged")
@@ -110,6 +111,7 @@ def describe(config: RunConfig, definition: Definition, rules: Rules) -> dict[st
         },
         "seed": config.seed,
         "tuning_ruleset": config.ruleset,
+        "benchmark_version": config.benchmark_version,
     }
 
 
@@ -145,9 +147,10 @@ def write_surroundings(record: RunRecord, config: RunConfig, count: int) -> None
     plain = (bool, int, float, str)
     facts = {
         f"workload.{name}": value
-        for name, value in vars(registry.get(config.workload)).items()
+        for name, value in vars(definition_of(config)).items()
         if isinstance(value, plain)
     }
     facts["rng_seed"] = config.seed
+    facts["benchmark_version"] = config.benchmark_version
     facts |= {name: record.facts[name] for name in ("versions", "hardware")}
     records.write_json(folder / f"meta_data_{count}.json", facts)

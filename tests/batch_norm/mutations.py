@@ -72,7 +72,7 @@ MUTATIONS = [
     ),
     ("epsilon doubled", "pytorch", "self.eps)", "2 * self.eps)"),
     ("epsilon doubled", "jax", "v + self.epsilon", "v + 2 * self.epsilon"),
-    ("padding not selected away", "pytorch", "torch.where(valid, x, 0)", "x * valid"),
+    ("padding not selected away", "sums", "torch.where(valid, x, 0)", "x * valid"),
     ("padding not selected away", "jax", "jnp.where(valid, x, 0)", "x * valid"),
     ("update by nothing", "pytorch", "momentum * (count > 0)", "momentum * 1"),
     ("update by nothing", "jax", "jnp.where(n > 0, new, running.value)", "new"),
@@ -93,7 +93,7 @@ MUTATIONS = [
         "if False and",
     ),
     ("running normaliser updates", "__init__", " and not use_running_average", ""),
-    ("no sum over processes", "pytorch", "        dist.all_reduce(total)\n", ""),
+    ("no sum over processes", "sums", "        dist.all_reduce(total)\n", ""),
     ("no sum over devices", "jax", "if self.axis_name is None:", "if True:"),
 ]
 

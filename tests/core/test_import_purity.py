@@ -31,6 +31,7 @@ BOUND = {
     "jax_ops",
     "jax_waiting",
     "jax_pmap",
+    "pytorch_cpu",
     "pytorch_ops",
     "pytorch_weights",
     "rows",
@@ -70,7 +71,7 @@ def modules():
         path
         for folder in ("algorithmic_efficiency", "scoring", "workloads")
         for path in sorted((registry.ROOT / folder).rglob("*.py"))
-        if path.stem not in BOUND and path.parts[-2] != "_imagenet"
+        if path.stem not in BOUND and path.parts[-2] not in ("_images", "_imagenet")
     ]
     return [_module(path) for path in paths]
 

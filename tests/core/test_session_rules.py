@@ -42,9 +42,19 @@ def test_every_trial_of_every_study_and_run_has_a_seed_of_its_own(config):
     assert sessions == [seed_of(runs[0], number, 0) for number in range(3)]
 
 
-@pytest.mark.parametrize(("ruleset", "factor"), [("external", 1.0), ("self", 1.5)])
-def test_a_submission_that_tunes_itself_has_more_time(config, ruleset, factor):
-    got = config(MINI, f"--tuning_ruleset={ruleset}", "--max_global_steps=7")
+@pytest.mark.parametrize(
+    ("flags", "factor"),
+    [
+        (["--tuning_ruleset=external"], 1.0),
+        (["--tuning_ruleset=external", "--benchmark_version=0.5"], 1.0),
+        (["--tuning_ruleset=self"], 1.5),
+        (["--tuning_ruleset=self", "--benchmark_version=0.5"], 3.0),
+        (["--tuning_ruleset=self", "--benchmark_version=0.6"], 1.5),
+        (["--tuning_ruleset=self", "--benchmark_version=2026"], 1.5),
+    ],
+)
+def test_a_submission_that_tunes_itself_has_more_time(config, flags, factor):
+    got = config(MINI, *flags, "--max_global_steps=7")
     row = registry.get("imagenet_resnet_mini")
     rules = rules_of(got, row)
     assert rules.budget_seconds == row.max_allowed_runtime_sec * factor

@@ -21,9 +21,9 @@ from algorithmic_efficiency.data import BadExample, Folders
 from algorithmic_efficiency.errors import DataError
 from dataset_setup import check, doctor
 from workloads._imagenet import data, mini
-from workloads._imagenet.classes import classes_in
-from workloads._imagenet.folders import FolderExamples
-from workloads._imagenet.images import Example
+from workloads._images.classes import classes_in
+from workloads._images.folders import FolderExamples
+from workloads._images.images import Example
 from workloads.imagenet_resnet.workload import WORKLOADS
 
 EXPECTED = {

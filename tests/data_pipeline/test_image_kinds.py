@@ -10,8 +10,8 @@ from image_trees import JPEG
 from test_images import IMAGES
 
 from algorithmic_efficiency.data import BadExample
-from workloads._imagenet import headers
-from workloads._imagenet.images import Example, decode, encoded
+from workloads._images import headers
+from workloads._images.images import Example, decode, encoded
 
 PNG = (IMAGES / "png_of_16_bits.jpeg").read_bytes()
 PIXELS = np.arange(20 * 30 * 4, dtype=np.uint8).reshape(20, 30, 4)

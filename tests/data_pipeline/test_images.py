@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from algorithmic_efficiency.data import BadExample
-from workloads._imagenet.images import (
+from workloads._images.images import (
     Element,
     Example,
     Normalise,

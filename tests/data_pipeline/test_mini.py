@@ -16,7 +16,7 @@ from algorithmic_efficiency.data import Folders
 from algorithmic_efficiency.errors import StorageError
 from workloads._imagenet import mini
 from workloads._imagenet.data import open_split
-from workloads._imagenet.folders import FolderExamples
+from workloads._images.folders import FolderExamples
 from workloads.imagenet_resnet.workload import WORKLOADS
 
 ROOT = Path(__file__).parents[2]

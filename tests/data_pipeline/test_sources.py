@@ -13,6 +13,7 @@ from image_trees import DEFINITION, JPEG, examples, labels, open_, write_tree
 from algorithmic_efficiency.data import Folders, eval_batches, train_batches
 from algorithmic_efficiency.errors import DataError
 from workloads._imagenet.data import missing
+from workloads._images.prepared import PreparedExamples
 from workloads.imagenet_resnet.workload import WORKLOADS
 
 
@@ -118,8 +119,11 @@ def test_cut_off_file_is_named(folders):
         list(eval_batches(open_(folders, "validation"), 4))
 
 
-def prepare(folder, name, splits, file_format="array_record"):
-    """Writes a data set with the features of the official builders, without TF."""
+def prepare(folder, name, splits, file_format="array_record", naming="file_name"):
+    """Writes a data set with the features of the official builders, without TF.
+
+    `naming` is the feature that has the name of an image, None where there is none.
+    """
     tfds = pytest.importorskip("tensorflow_datasets")
 
     class Fake(tfds.core.GeneratorBasedBuilder, skip_registration=True):
@@ -130,8 +134,9 @@ def prepare(folder, name, splits, file_format="array_record"):
             features = {
                 "image": tfds.features.Image(encoding_format="jpeg"),
                 "label": tfds.features.ClassLabel(num_classes=1000),
-                "file_name": tfds.features.Text(),
             }
+            if naming:
+                features[naming] = tfds.features.Text()
             return tfds.core.DatasetInfo(
                 builder=self, features=tfds.features.FeaturesDict(features)
             )
@@ -142,7 +147,8 @@ def prepare(folder, name, splits, file_format="array_record"):
         def _generate(self, count):
             for k in range(count):
                 image = io.BytesIO(JPEG)
-                yield k, {"image": image, "label": k % 3, "file_name": f"{k}.JPEG"}
+                name = {naming: f"{k}.JPEG"} if naming else {}
+                yield k, {"image": image, "label": k % 3, **name}
 
         def _generate_examples(self):
             raise NotImplementedError
@@ -170,6 +176,13 @@ def test_data_prepared_by_tensorflow_datasets(tmp_path):
     (whole,) = eval_batches(open_(folders, "validation"), 6, workers=1)
     assert sorted(whole["targets"]) == [0, 0, 1, 1, 2, 2]
     assert "tensorflow" not in sys.modules
+
+
+def test_images_of_other_data_sets_have_names_too(tmp_path):
+    for naming, expected in (("id", "0.JPEG"), (None, "image 0 of train")):
+        target = prepare(tmp_path / str(naming), "x", {"train": 1}, naming=naming)
+        name = PreparedExamples(target, "train")[0].name
+        assert name == f"{expected} in {target}"
 
 
 def test_other_format_of_tensorflow_datasets_is_an_error(tmp_path):

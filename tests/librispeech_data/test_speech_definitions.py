@@ -1,5 +1,7 @@
 """The rows of the speech workloads against AlgoPerf v0.6."""
 
+import dataclasses
+
 import pytest
 
 from algorithmic_efficiency import registry
@@ -97,6 +99,37 @@ def test_published_constants(name):
     assert dict(definition.model) == {**model, **changes}
     assert definition.validation_target_value == validation
     assert definition.test_target_value == test
+
+
+# (budget in s, evaluation period in s, step hint) of the other editions; no published
+# edition changes another constant.
+EDITIONS = {
+    "librispeech_conformer": {
+        "0.5": (61_068, 1_440, 80_000),
+        "2026": (43_680, 1_747, 76_000),
+    },
+    "librispeech_deepspeech": {
+        "0.5": (55_506, 1_440, 48_000),
+        "2026": (36_949, 1_447, 38_400),
+    },
+}
+
+
+@each
+@pytest.mark.parametrize("edition", ["0.5", "0.6", "2026"])
+def test_constants_of_other_editions(name, edition):
+    definition = registry.get(name)
+    found = definition.in_edition(edition)
+    fields = ("max_allowed_runtime_sec", "eval_period_time_sec", "step_hint")
+    expected = EDITIONS[base_of(name)].get(edition)
+    if expected is None:
+        assert found == definition
+        return
+    assert tuple(getattr(found, field) for field in fields) == expected
+    same = {field: getattr(definition, field) for field in fields}
+    assert dataclasses.replace(found, **same) == definition
+    mini = registry.get(f"{name}_mini")
+    assert mini.in_edition(edition) == mini
 
 
 @each

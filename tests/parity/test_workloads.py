@@ -18,13 +18,6 @@ from algorithmic_efficiency.workload import Workload
 
 FRAMEWORKS = pairs.FRAMEWORKS
 DEFAULTS = registry.ROOT / "reference_algorithms/nadamw/default_hyperparameters.json"
-# At the default rate of 8e-3, a step multiplies the frameworks' different rounding by 2
-# in the first, whose residual branches are not 0 at the start (4 % after 20 steps), and
-# comes within a factor of 2 of the limit with some seeds in the second.
-RATES = {
-    "imagenet_resnet_large_bn_init_mini": 5e-5,
-    "librispeech_deepspeech_no_resnet_mini": 2e-3,
-}
 ATTENTION = {"query": "Q", "key": "K", "value": "V", "out": "OUT"}
 
 
@@ -112,24 +105,57 @@ def test_same_seed_gives_the_same_start(mini_name: str) -> None:
 
 
 def test_one_pass_agrees(mini_name: str) -> None:
-    runs = {}
-    for framework in FRAMEWORKS:
-        made, parameters, state = pairs.with_weights(mini_name, framework)
-        batch = pairs.random_batch(made, size=8, padded=2)
-        runs[framework] = pairs.forward_backward(made, parameters, state, batch)
-    ours, theirs = runs["jax"], runs["pytorch"]
+    """Also: what the padded rows hold changes nothing, nor does leaving them out.
+
+    That the rows may be left out is shown in PyTorch, with which JAX agrees: in JAX a
+    batch of another size would be compiled anew.
+    """
+    ours, theirs = (one_pass(mini_name, framework) for framework in FRAMEWORKS)
     close(ours["outputs"][:6], theirs["outputs"][:6], 2e-4)
     for key in ("summed", "n_valid_examples", "per_example"):
         close(ours["loss"][key], theirs["loss"][key], 1e-4)
     close_gradients(ours["gradients"], theirs["gradients"], 2e-3)
     for name, value in theirs["statistics"].items():
         close(ours["statistics"][name], value, 1e-4, name)
+    for fill in (0, 100):
+        check_same(ours, one_pass(mini_name, "jax", fill))
+        check_same(theirs, one_pass(mini_name, "pytorch", fill))
+    check_same(theirs, one_pass(mini_name, "pytorch", rows=6))
 
 
-def test_evaluation_agrees(mini_name: str) -> None:
+def one_pass(
+    name: str, framework: str, fill: int | None = None, rows: int = 8
+) -> dict[str, Any]:
+    """Returns what `pairs.forward_backward` does of 6 rows and of padded ones.
+
+    Args:
+      name: of the workload.
+      framework: of the model.
+      fill: in the padded rows; None for noise.
+      rows: in all, at most 8.
+    """
+    made, parameters, state = pairs.with_weights(name, framework)
+    batch = pairs.random_batch(made, size=8, padded=2)
+    for key in batch.keys() - {"weights"} if fill is not None else ():
+        for value in jax.tree.leaves(batch[key]):
+            # A target is a number of a class or a label of a text.
+            value[6:] = min(fill, 1) if key == "targets" else fill
+    batch = jax.tree.map(lambda value: value[:rows], batch)
+    return pairs.forward_backward(made, parameters, state, batch)
+
+
+def check_same(one: dict[str, Any], other: dict[str, Any]) -> None:
+    """Asserts that loss, gradients and statistics are the same but for rounding."""
+    close(one["loss"]["summed"], other["loss"]["summed"], 1e-5)
+    close_gradients(one["gradients"], other["gradients"], 1e-3)
+    for name, value in one["statistics"].items():
+        close(value, other["statistics"][name], 1e-3, name)
+
+
+def test_evaluation_agrees(distinct_name: str) -> None:
     outputs = {}
     for framework in FRAMEWORKS:
-        made, parameters, state = pairs.with_weights(mini_name, framework)
+        made, parameters, state = pairs.with_weights(distinct_name, framework)
         batch = made.place(pairs.random_batch(made, size=6, padded=0))
         backend = pairs.backend(framework)
         found = backend.predict(made._model, parameters, state, batch)
@@ -137,10 +163,10 @@ def test_evaluation_agrees(mini_name: str) -> None:
     close(outputs["jax"], outputs["pytorch"], 2e-4)
 
 
-def test_recalibration_agrees(mini_name: str) -> None:
+def test_recalibration_agrees(distinct_name: str) -> None:
     statistics = {}
     for framework in FRAMEWORKS:
-        made, parameters, state = pairs.with_weights(mini_name, framework)
+        made, parameters, state = pairs.with_weights(distinct_name, framework)
         batches = [
             made.place(pairs.random_batch(made, size=8, padded=padded, seed=padded))
             for padded in (0, 2, 4)
@@ -152,39 +178,18 @@ def test_recalibration_agrees(mini_name: str) -> None:
             for name, value in flat.items()
             if name.split(".")[-1] in params.STATISTICS
         }
-    _, module, _ = pairs.started(mini_name, "pytorch")
+    _, module, _ = pairs.started(distinct_name, "pytorch")
     layers = [x for x in module.modules() if isinstance(x, BatchNorm)]
     assert len(statistics["jax"]) == 3 * len(layers)
     for name, value in statistics["pytorch"].items():
         close(statistics["jax"][name], value, 1e-4, name)
 
 
-@pytest.mark.parametrize("framework", FRAMEWORKS)
-def test_padding_is_invisible(mini_name: str, framework: str) -> None:
-    runs = []
-    for fill in (0.0, 100.0):
-        made, parameters, state = pairs.with_weights(mini_name, framework)
-        batch = pairs.random_batch(made, size=8, padded=2)
-        for value in jax.tree.leaves(batch["inputs"]):
-            value[6:] = fill
-        for value in jax.tree.leaves(batch["targets"]):
-            value[6:] = int(fill > 0)
-        runs.append(pairs.forward_backward(made, parameters, state, batch))
-    made, parameters, state = pairs.with_weights(mini_name, framework)
-    alone = jax.tree.map(lambda value: value[:6], batch)
-    runs.append(pairs.forward_backward(made, parameters, state, alone))
-    for other in runs[1:]:
-        close(runs[0]["loss"]["summed"], other["loss"]["summed"], 1e-5)
-        close_gradients(runs[0]["gradients"], other["gradients"], 1e-3)
-        for name, value in runs[0]["statistics"].items():
-            close(value, other["statistics"][name], 1e-3, name)
-
-
 def test_twenty_steps_agree(
-    mini_name: str, folders: Any, monkeypatch: pytest.MonkeyPatch
+    distinct_name: str, folders: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(adapters, "logs_at", lambda step: True)
-    losses = {f: trajectory(mini_name, f, folders, steps=20) for f in FRAMEWORKS}
+    losses = {f: trajectory(distinct_name, f, folders, steps=20) for f in FRAMEWORKS}
     ours, theirs = np.array(losses["jax"]), np.array(losses["pytorch"])
     np.testing.assert_allclose(ours, theirs, rtol=1e-3)
     assert not np.allclose(ours, ours[0], rtol=1e-3)  # it does train
@@ -196,7 +201,6 @@ def trajectory(name: str, framework: str, folders: Any, steps: int) -> list[floa
     backend = pairs.backend(framework)
     algorithm = load_algorithm("nadamw", framework)
     point = json.loads(DEFAULTS.read_text())[0]
-    point["learning_rate"] = RATES.get(name, point["learning_rate"])
     hyperparameters = namedtuple(point)
     parameters, state = made.init_model_fn(backend.make_rng(seeds.pair(1, "model")))
     optimizer = algorithm.init_optimizer_state(

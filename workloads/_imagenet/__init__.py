@@ -1,1 +1,1 @@
-"""Images in folders or in tensorflow-datasets, for every workload that classifies."""
+"""ImageNet and its small twin, whose images this project draws."""

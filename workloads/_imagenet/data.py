@@ -15,10 +15,11 @@ from algorithmic_efficiency.errors import DataError
 from algorithmic_efficiency.files import readable
 from algorithmic_efficiency.text import show
 from workloads._imagenet import mini
-from workloads._imagenet.classes import are_official, classes_in, fault, shown
-from workloads._imagenet.folders import FolderExamples
-from workloads._imagenet.images import Element, Normalise
-from workloads._imagenet.prepared import (
+from workloads._imagenet.classes import are_official, fault
+from workloads._images.classes import classes_in, shown
+from workloads._images.folders import FolderExamples
+from workloads._images.images import Element, Normalise
+from workloads._images.prepared import (
     PreparedExamples,
     is_prepared,
     newest_version,

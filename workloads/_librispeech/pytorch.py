@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from algorithmic_efficiency.backends.pytorch_ops import TorchOps
+from algorithmic_efficiency.nn import pytorch_cpu
 from algorithmic_efficiency.nn.batch_norm.pytorch import BatchNorm
 from algorithmic_efficiency.nn.pytorch import ACTIVATIONS, Dense, with_plain_gradient
 from workloads._librispeech import features as constants
@@ -166,7 +167,7 @@ class Subsample(nn.Module):
         # [10, channels], so that its gradient is a product that reads by rows.
         weight = with_plain_gradient(self.conv1.weight)
         kernel = torch.cat([weight.flatten(1).T, self.conv1.bias[None]])
-        return self.act(windows @ kernel)
+        return self.act(pytorch_cpu.linear(windows, kernel.T, None))
 
 
 def strided_conv(x: Tensor, weight: Tensor) -> Tensor:
@@ -206,11 +207,11 @@ class _ConvOnCpu(torch.autograd.Function):
                 g, x, weight, None, (2, 2), (0, 0), (1, 1), False, (0, 0), 1, _X_ONLY
             )[0]
         if ctx.needs_input_grad[1]:
-            (height, width), pixels = g.shape[2:], g.permute(0, 2, 3, 1).flatten(0, 2)
-            products = []
+            (height, width), seen = g.shape[2:], []
             for i, j in ((i, j) for i in range(3) for j in range(3)):
-                seen = x[:, :, i : i + 2 * height - 1 : 2, j : j + 2 * width - 1 : 2]
-                products.append(pixels.T @ seen.permute(0, 2, 3, 1).flatten(0, 2))
+                part = x[:, :, i : i + 2 * height - 1 : 2, j : j + 2 * width - 1 : 2]
+                seen.append(part.permute(0, 2, 3, 1))
+            products = pytorch_cpu.weight_gradients(g.permute(0, 2, 3, 1), seen)
             stacked = torch.stack(products, 1).unflatten(1, (3, 3))
             weight_gradient = stacked.permute(0, 3, 1, 2)
         return x_gradient, weight_gradient

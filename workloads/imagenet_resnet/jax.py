@@ -1,13 +1,14 @@
 """ResNet-50 v1.5 in JAX (He et al. 2016; the stride is on the 3x3 convolution)."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import jax
 from flax import linen as nn
 
-from algorithmic_efficiency.nn.batch_norm.jax import BatchNorm
 from algorithmic_efficiency.nn.jax import ACTIVATIONS, Conv, Dense, max_pool
+from workloads._resnet.jax import Downsample, Norm, batch_norm, stages
 
 
 class Model(nn.Module):
@@ -36,43 +37,9 @@ class Model(nn.Module):
         act = ACTIVATIONS[self.activation]
         x = Conv(self.width, 7, 2, name="conv1")(batch["inputs"])
         x = max_pool(act(batch_norm("bn1", x, norm)))
-        for i, blocks in enumerate(self.stage_sizes):
-            stage = Stage(
-                self.width * 2**i,
-                blocks,
-                1 if i == 0 else 2,
-                self.activation,
-                name=f"layer{i + 1}",
-            )
-            x = stage(x, norm)
+        block = partial(Bottleneck, activation=self.activation)
+        x = stages(x, norm, block, self.stage_sizes, self.width)
         return Dense(self.num_classes, name="fc")(x.mean((1, 2)))
-
-
-# What every batch norm is told: the examples' weights and use_running_average.
-Norm = tuple[jax.Array | None, bool]
-
-
-def batch_norm(name: str, x: jax.Array, norm: Norm) -> jax.Array:
-    """Applies the batch norm called `name` of the module that calls this."""
-    weights, use_running_average = norm
-    return BatchNorm(name=name)(x, weights, use_running_average=use_running_average)
-
-
-class Stage(nn.Module):
-    """Blocks at one resolution; only the first has a stride."""
-
-    inner: int
-    blocks: int
-    stride: int
-    activation: str
-
-    @nn.compact
-    def __call__(self, x: jax.Array, norm: Norm) -> jax.Array:
-        """Returns [B, H / stride, W / stride, 4 * inner]."""
-        for i in range(self.blocks):
-            stride = 1 if i else self.stride
-            x = Bottleneck(self.inner, stride, self.activation, name=str(i))(x, norm)
-        return x
 
 
 class Bottleneck(nn.Module):
@@ -93,17 +60,3 @@ class Bottleneck(nn.Module):
         if self.stride != 1 or x.shape[-1] != outer:
             x = Downsample(outer, self.stride, name="downsample")(x, norm)
         return act(x + y)
-
-
-class Downsample(nn.Module):
-    """The shortcut where the shape changes: a 1x1 convolution and batch norm."""
-
-    features: int
-    stride: int
-
-    @nn.compact
-    def __call__(self, x: jax.Array, norm: Norm) -> jax.Array:
-        """Returns the input at the block's output shape."""
-        return batch_norm(
-            "bn", Conv(self.features, 1, self.stride, name="conv")(x), norm
-        )

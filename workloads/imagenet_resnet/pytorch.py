@@ -1,6 +1,7 @@
 """ResNet-50 v1.5 in PyTorch (He et al. 2016; the stride is on the 3x3 convolution)."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import torch.nn.functional as F
@@ -8,6 +9,7 @@ from torch import Tensor, nn
 
 from algorithmic_efficiency.nn.batch_norm.pytorch import BatchNorm
 from algorithmic_efficiency.nn.pytorch import ACTIVATIONS, Conv, Dense
+from workloads._resnet.pytorch import Downsample, stages
 
 
 class Model(nn.Module):
@@ -28,18 +30,12 @@ class Model(nn.Module):
         self.act = ACTIVATIONS[activation]
         self.conv1 = Conv(3, width, 7, 2)
         self.bn1 = BatchNorm(width)
-        self.stages = [f"layer{i + 1}" for i in range(len(stage_sizes))]
-        channels = width
-        for i, (name, blocks) in enumerate(zip(self.stages, stage_sizes, strict=True)):
-            inner, stride = width * 2**i, 1 if i == 0 else 2
-            stage = nn.ModuleList()
-            for block in range(blocks):
-                stage.append(
-                    Bottleneck(channels, inner, 1 if block else stride, activation)
-                )
-                channels = 4 * inner
+        block = partial(Bottleneck, activation=activation)
+        made = stages(block, stage_sizes, width, expansion=4)
+        self.stages = list(made)
+        for name, stage in made.items():
             self.add_module(name, stage)
-        self.fc = Dense(channels, num_classes)
+        self.fc = Dense(4 * width * 2 ** (len(stage_sizes) - 1), num_classes)
 
     def forward(self, batch: Mapping[str, Any]) -> Tensor:
         """Returns logits; examples of weight 0 do not enter the batch statistics."""
@@ -76,16 +72,3 @@ class Bottleneck(nn.Module):
         y = self.bn3(self.conv3(y), weights)
         y += self.downsample(x, weights) if self.downsample else x
         return self.act(y)
-
-
-class Downsample(nn.Module):
-    """The shortcut where the shape changes: a 1x1 convolution and batch norm."""
-
-    def __init__(self, channels: int, features: int, stride: int) -> None:
-        super().__init__()
-        self.conv = Conv(channels, features, 1, stride)
-        self.bn = BatchNorm(features)
-
-    def forward(self, x: Tensor, weights: Tensor | None) -> Tensor:
-        """Returns the input at the block's output shape."""
-        return self.bn(self.conv(x), weights)

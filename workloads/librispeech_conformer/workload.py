@@ -1,8 +1,9 @@
 """The Conformer on LibriSpeech (Gulati et al., 2020, as AlgoPerf changed it).
 
-Targets and budgets are those of AlgoPerf v0.6. The targets are word error rates by the
-public benchmark's formula, `wer`; docs/decisions/006-speech.md. Those of the
-mini scale were measured here, by the command in docs/performance.md.
+Targets and budgets are those of AlgoPerf v0.6; `editions` says where others differ. The
+targets are word error rates by the public benchmark's formula, `wer`;
+docs/decisions/006-speech.md. Those of the mini scale were measured here, by the command
+in docs/performance.md.
 """
 
 from algorithmic_efficiency.definition import Definition, mini_twins, variants

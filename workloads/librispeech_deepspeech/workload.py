@@ -1,7 +1,8 @@
 """DeepSpeech on LibriSpeech (Amodei et al., 2015, as AlgoPerf changed it).
 
-Targets and budgets are those of AlgoPerf v0.6. The targets are word error rates by the
-public benchmark's formula, `wer`; docs/decisions/006-speech.md.
+Targets and budgets are those of AlgoPerf v0.6; `editions` says where others differ. The
+targets are word error rates by the public benchmark's formula, `wer`;
+docs/decisions/006-speech.md.
 """
 
 from algorithmic_efficiency.definition import Definition, mini_twins, variants

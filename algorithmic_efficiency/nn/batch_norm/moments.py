@@ -42,6 +42,12 @@ class Moments:
         self.mean = self.mean + change * share
         self.count = count
 
+    def add(self, mean: Tensor, var: Tensor, count: Tensor | int) -> None:
+        """Adds values of which mean, unbiased variance and number are known."""
+        mean, var = mean.detach().double(), var.detach().double()
+        n = torch.as_tensor(count, dtype=torch.float64, device=mean.device)
+        self.merge(Moments(n, mean, var * (n - 1).clamp(min=0)))
+
 
 @contextlib.contextmanager
 def accumulate(module: nn.Module) -> Iterator[None]:
@@ -53,10 +59,16 @@ def accumulate(module: nn.Module) -> Iterator[None]:
     exception drops what was collected. The sums live in the block only: they are not
     part of the model's state.
     """
-    layers = [layer for layer in running_layers(module) if isinstance(layer, BatchNorm)]
-    with _collecting(
-        layers, lambda layer: layer.training and layer.update_statistics, True
-    ) as collected:
+    collected = {
+        layer: empty(layer)
+        for layer in running_layers(module)
+        if isinstance(layer, BatchNorm) and layer.track_running_stats
+    }
+    with contextlib.ExitStack() as stack:
+        for layer, moments in collected.items():
+            stack.callback(Block(layer, ("accumulating",)).end, layer)
+            layer.accumulating = moments
+        stack.enter_context(torch.compiler.set_stance("force_eager"))
         yield
     for layer, moments in collected.items():
         layer.update(moments.mean, _unbiased(moments), moments.count)
@@ -88,7 +100,7 @@ def recalibrate(
         torch.no_grad(),
         _evaluating(module),
         batch_norm_mode(module, update=False, use_running_average=False),
-        _collecting(layers, lambda layer: True) as collected,
+        _collecting(layers) as collected,
     ):
         for batch in batches:
             (forward or module)(batch)
@@ -107,7 +119,8 @@ def average_statistics(module: nn.Module) -> None:
     process there is one model only after averaging. Every process must call it.
     """
     for layer in running_layers(module):
-        if isinstance(layer, BatchNorm) and not layer.sync and _processes() > 1:
+        ours = isinstance(layer, BatchNorm) and layer.track_running_stats
+        if ours and not layer.sync and _processes() > 1:
             for buffer in (layer.running_mean, layer.running_var):
                 dist.all_reduce(buffer)
                 buffer /= _processes()
@@ -115,32 +128,24 @@ def average_statistics(module: nn.Module) -> None:
 
 @contextlib.contextmanager
 def _collecting(
-    layers: Iterable[Any], wanted: Callable[[Any], bool], accumulating: bool = False
+    layers: Iterable[Any],
 ) -> Iterator[dict[Any, Moments]]:
-    """Yields the moments of the inputs of each layer's wanted forwards in the block.
+    """Yields the moments of the inputs of each of these layers in the block.
 
     After the block they are those of all processes.
-
-    Args:
-      layers: with running statistics.
-      wanted: says whether a forward of a layer counts.
-      accumulating: whether our layers leave their buffers alone in the block.
     """
-    collected = {layer: _empty(layer) for layer in layers}
+    collected = {layer: empty(layer) for layer in layers}
 
     def collect(layer: nn.Module, inputs: Any, named: Any) -> None:
-        if wanted(layer):
-            collected[layer].merge(_moments(layer, *inputs, **named))
+        collected[layer].merge(_moments(layer, *inputs, **named))
 
     with contextlib.ExitStack() as stack:
         for layer in collected:
-            block = Block(layer, ("accumulating",) if accumulating else ())
+            block = Block(layer, ())
             stack.callback(block.end, layer)
             hook = layer.register_forward_pre_hook(collect, with_kwargs=True)
             stack.callback(hook.remove)
             block.hooks.append(hook.id)
-            if accumulating:
-                layer.accumulating = True
         stack.enter_context(torch.compiler.set_stance("force_eager"))
         yield collected
     for layer, moments in collected.items():
@@ -151,7 +156,8 @@ def _processes() -> int:
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
-def _empty(layer: Any) -> Moments:
+def empty(layer: Any) -> Moments:
+    """Returns the moments of no values at all, on the layer's device."""
     zeros = torch.zeros_like(layer.running_mean, dtype=torch.float64)
     return Moments(zeros.sum(), zeros, zeros)
 
@@ -182,7 +188,7 @@ def _over_processes(layer: nn.Module, moments: Moments) -> None:
     own = torch.cat([moments.count[None], moments.mean, moments.m2])
     everyone = [torch.empty_like(own) for _ in range(_processes())]
     dist.all_gather(everyone, own)
-    merged = _empty(layer)
+    merged = empty(layer)
     for row in everyone:
         mean, m2 = row[1:].chunk(2)
         merged.merge(Moments(row[0], mean, m2))

@@ -136,7 +136,7 @@ def _keep_buffers_apart(layer: nn.Module, block: Block) -> None:
     yet does not notice when a later update overwrites them: the gradient would be
     silently wrong. Only a running normaliser with gradients is concerned.
     """
-    if isinstance(layer, _NormBase):
+    if "update_statistics" not in layer.__dict__ and isinstance(layer, _NormBase):
         for name, buffer in layer._buffers.items():
             if buffer is not None and not is_lazy(buffer):
                 block.lend(layer, name, buffer.clone())

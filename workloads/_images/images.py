@@ -9,6 +9,7 @@ import dataclasses
 import functools
 import importlib
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,9 +18,10 @@ from numpy.typing import NDArray
 
 from algorithmic_efficiency.data import BadExample
 from algorithmic_efficiency.files import read_bytes
-from workloads._imagenet.headers import MOST_BYTES, fault
+from workloads._images.headers import MOST_BYTES, fault
 
 Image = NDArray[np.uint8]  # [height, width, 3], RGB
+Augment = Callable[[Image, np.random.Generator], Image]
 
 _CROP_ATTEMPTS = 10
 
@@ -42,6 +44,7 @@ class Element:
       area: least and most share of the image that a training crop covers.
       aspect: least and most width / height of a training crop.
       num_classes: a class must be less; None if any may be.
+      augment: changes an image of training further, last.
     """
 
     image_size: int
@@ -49,6 +52,7 @@ class Element:
     area: tuple[float, float]
     aspect: tuple[float, float]
     num_classes: int | None = None
+    augment: Augment | None = None
 
     def __call__(
         self, example: Example, rng: np.random.Generator | None
@@ -59,9 +63,8 @@ class Element:
             result = resize(central_crop(image, self._centre), self.image_size)
         else:
             crop = random_crop(image, self.area, self.aspect, rng)
-            result = resize(crop, self.image_size)
-            if rng.random() < 0.5:
-                result = _opencv().flip(result, 1)
+            result = flip(resize(crop, self.image_size), rng)
+            result = self.augment(result, rng) if self.augment else result
         return {"inputs": result, "targets": np.asarray(example.label, np.int32)}
 
     @property
@@ -72,7 +75,12 @@ class Element:
 
 @dataclasses.dataclass(frozen=True)
 class Normalise:
-    """Turns `inputs` uint8 [B, H, W, 3] into float32 (inputs - mean) / stddev."""
+    """Turns `inputs` uint8 [B, H, W, C] into float32 (inputs - mean) / stddev.
+
+    Attributes:
+      mean: of each of the C channels, in units of the pixels.
+      stddev: the same.
+    """
 
     mean: tuple[float, ...]
     stddev: tuple[float, ...]
@@ -83,7 +91,7 @@ class Normalise:
         scale = 1 / np.asarray(self.stddev, np.float32)
         offset = np.asarray(self.mean, np.float32) * scale
         # Row by row: NumPy is five times slower over a last axis of three channels.
-        rows = images.reshape(-1, 3 * width).astype(np.float32)
+        rows = images.reshape(-1, width * images.shape[3]).astype(np.float32)
         rows *= np.tile(scale, width)
         rows -= np.tile(offset, width)
         return {**batch, "inputs": rows.reshape(images.shape)}
@@ -184,6 +192,11 @@ def resize(image: Image, size: int) -> Image:
         image = cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA)
     result: Image = cv2.resize(image, (size, size), interpolation=cv2.INTER_LINEAR)
     return result
+
+
+def flip(image: Image, rng: np.random.Generator) -> Image:
+    """Returns the image, or its mirror image half of the time: left becomes right."""
+    return image if rng.random() >= 0.5 else _opencv().flip(image, 1)
 
 
 def _centre(image: Image, height: int, width: int) -> Image:

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from algorithmic_efficiency.errors import DataError
-from workloads._imagenet.classes import classes_in, shown
-from workloads._imagenet.images import Example
+from workloads._images.classes import classes_in, shown
+from workloads._images.images import Example
 
 _SUFFIXES = (b".jpeg", b".jpg", b".png")
 

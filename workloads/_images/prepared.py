@@ -1,4 +1,4 @@
-"""ImageNet as prepared by tensorflow-datasets, read without TensorFlow."""
+"""Images as prepared by tensorflow-datasets, read without TensorFlow."""
 
 import functools
 import importlib
@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from algorithmic_efficiency.errors import DataError
-from workloads._imagenet.classes import Classes
-from workloads._imagenet.images import Example
+from workloads._images.classes import Classes
+from workloads._images.images import Example
 
 _INFO = "dataset_info.json"
 _NAMES = "label.labels.txt"  # of the classes, one a line, where they have names
+_NAME_FIELDS = ("file_name", "id")  # of an image; where it has none, its place is told
 
 # What tensorflow-datasets raises where its files are damaged or a split is missing.
 _UNREADABLE = (OSError, ValueError, KeyError, TypeError, RuntimeError, AssertionError)
@@ -61,7 +62,8 @@ class PreparedExamples:
 
     def __getitem__(self, index: int) -> Example:
         row = self._source[index]
-        name = row["file_name"].decode()
+        found = next((row[key] for key in _NAME_FIELDS if key in row), b"")
+        name = found.decode() or f"image {index} of {self._split}"
         return Example(row["image"], int(row["label"]), f"{name} in {self.folder}")
 
     def __getstate__(self) -> dict[str, Any]:

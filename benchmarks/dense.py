@@ -1,0 +1,146 @@
+"""Dense layers in PyTorch: MKL's products beside oneDNN's, shape by shape; JSON lines.
+
+    python -m benchmarks.dense [--threads 1] [--rounds 9] [--shape 500,512,2048]
+
+x [N, K], weight [M, K], gradient g [N, M]. One line per product: GFLOP/s of `F.linear`
+(`mkl`) and of each way of oneDNN, and the ratio of the best of them to MKL. Then
+`layer`: milliseconds of forward and backward of `nn.pytorch.Linear` and of
+`torch.nn.Linear`, and which products the layer gave to oneDNN. All ways take turns.
+Seconds are of this thread's CPU time with one thread, else wall time.
+"""
+
+import argparse
+import functools
+import json
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+from algorithmic_efficiency.backends import tuning_cpu
+from algorithmic_efficiency.nn import pytorch_cpu
+from algorithmic_efficiency.nn.pytorch import Linear
+
+Tasks = dict[str, Callable[[], object]]
+SHAPES = (  # rows, inputs, outputs
+    (500, 512, 2048),  # Conformer: feed-forward
+    (500, 2048, 512),
+    (500, 512, 512),  # attention, DeepSpeech's dense layers
+    (500, 10240, 512),  # after the subsampling
+    (500, 512, 1024),  # heads
+    (10000, 512, 512),  # a tap of the subsampling's second convolution
+    (1576, 384, 1536),  # ViT S/16: feed-forward
+    (1576, 1536, 384),
+    (1576, 384, 384),
+    (1024, 1024, 1024),
+    (4096, 128, 512),
+    (8, 2048, 1000),  # ResNet-50's head
+    (1024, 128, 128),  # small ones: where it begins to pay
+    (512, 128, 128),
+    (256, 128, 128),
+    (128, 128, 64),
+)
+
+
+def main() -> None:
+    """Prints the lines of every shape."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--shape", action="append", help="N,K,M; may be repeated")
+    options = parser.parse_args()
+    tuning_cpu.keep_freed_memory()
+    torch.set_num_threads(options.threads)
+    asked = [tuple(map(int, text.split(","))) for text in options.shape or ()]
+    for shape in asked or SHAPES:
+        for name, tasks in products(*shape).items():
+            show_product(name, shape, median_seconds(tasks, options))
+        seconds = median_seconds(layers(*shape), options)
+        show(
+            "layer",
+            shape,
+            ours_ms=1e3 * seconds["ours"],
+            plain_ms=1e3 * seconds["plain"],
+            ratio=seconds["ours"] / seconds["plain"],
+            onednn=pytorch_cpu.plan(*shape),
+        )
+
+
+def products(rows: int, inputs: int, outputs: int) -> dict[str, Tasks]:
+    """Returns the ways of each product; transposes are views unless said."""
+    x, w, g = (
+        torch.randn(rows, inputs),
+        torch.randn(outputs, inputs),
+        torch.randn(rows, outputs),
+    )
+    product = pytorch_cpu.product
+    return {
+        "forward": {
+            "mkl": lambda: F.linear(x, w),
+            "onednn": lambda: product(x, w),
+        },
+        "input_gradient": {
+            "mkl": lambda: g @ w,
+            "onednn": lambda: product(g, w.t()),
+            "onednn_weights_copied": lambda: product(g, w.t().contiguous()),
+        },
+        "weight_gradient": {
+            "mkl": lambda: g.t() @ x,
+            "onednn": lambda: product(g.t(), x.t()),
+            "onednn_g_copied": lambda: product(g.t().contiguous(), x.t()),
+            "onednn_transposed": lambda: product(x.t(), g.t()).t().contiguous(),
+        },
+    }
+
+
+def layers(rows: int, inputs: int, outputs: int) -> Tasks:
+    """Returns forward and backward of both layers, bias and input gradient included."""
+    x, g = torch.randn(rows, inputs, requires_grad=True), torch.randn(rows, outputs)
+
+    def task(layer: torch.nn.Module) -> None:
+        x.grad = None
+        layer.zero_grad()
+        layer(x).backward(g)
+
+    ours, plain = Linear(inputs, outputs), torch.nn.Linear(inputs, outputs)
+    return {
+        "ours": functools.partial(task, ours),
+        "plain": functools.partial(task, plain),
+    }
+
+
+def median_seconds(tasks: Tasks, options: argparse.Namespace) -> dict[str, float]:
+    """Returns the median seconds of a call of each task, the tasks in turns."""
+    clock = time.thread_time if options.threads == 1 else time.perf_counter
+    seconds: dict[str, list[float]] = {name: [] for name in tasks}
+    for number in range(options.rounds + 1):
+        for name, task in tasks.items():
+            calls, start = 0, clock()
+            while calls == 0 or clock() - start < 4e-3:
+                task()
+                calls += 1
+            if number:  # the first round warms up
+                seconds[name].append((clock() - start) / calls)
+    return {name: statistics.median(row) for name, row in seconds.items()}
+
+
+def show_product(name: str, shape: tuple[int, ...], seconds: dict[str, float]) -> None:
+    """Prints GFLOP/s of each way."""
+    work = 2e-9 * shape[0] * shape[1] * shape[2]
+    best = min(value for way, value in seconds.items() if way != "mkl")
+    speeds = {way: work / value for way, value in seconds.items()}
+    show(name, shape, **speeds, best_to_mkl=seconds["mkl"] / best)
+
+
+def show(name: str, shape: tuple[int, ...], **values: Any) -> None:
+    """Prints one JSON line."""
+    line = {"product": name, "shape": shape, "threads": torch.get_num_threads()}
+    rounded = {k: round(v, 3) if isinstance(v, float) else v for k, v in values.items()}
+    print(json.dumps(line | rounded), flush=True)
+
+
+if __name__ == "__main__":
+    main()

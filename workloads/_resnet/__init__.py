@@ -1,0 +1,1 @@
+"""What the residual networks of several workloads share (no workload by itself)."""
