@@ -78,7 +78,7 @@ class Writer:
         return path
 
     def _warn(self, problems: list[states.Problem]) -> None:
-        """Names what cannot be saved, each thing once."""
+        """Names what cannot be saved, each thing once and each kind in one line."""
         new = [p for p in problems if str(p) not in self._told]
         self._told.update(map(str, new))
         lost = [str(problem) for problem in new if problem.fatal]
@@ -87,9 +87,13 @@ class Writer:
                 "WARNING: this trial cannot be resumed, since its checkpoints lack "
                 f"{_listing(lost)}. Training goes on."
             )
+        alike: dict[str, list[states.Problem]] = {}
         for problem in new:
             if not problem.fatal:
-                self._tell(f"WARNING: {problem}.")
+                alike.setdefault(problem.advice, []).append(problem)
+        for first, *others in alike.values():
+            more = f" The same holds for {len(others)} more." if others else ""
+            self._tell(f"WARNING: {first}.{more}")
 
 
 def _listing(lost: list[str]) -> str:

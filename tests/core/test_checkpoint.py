@@ -240,3 +240,19 @@ def test_progress_clock_and_generators_come_back(tmp_path):
     assert seconds == {"submission": 3.5, "evaluation": 2.0, "logging": 0, "other": 0}
     assert (random.random(), np.random.standard_normal(3).tolist()) == expected
     assert (meta["position"], meta["seed"]) == (9, 4)
+
+
+def test_what_is_alike_is_one_line(tmp_path):
+    trial = Trial(tmp_path)
+    graph = "its value is saved, but not the graph; keep tensor.detach()"
+    found = [
+        states.Problem(f"rows[{place}]", "Tensor", graph, fatal=False)
+        for place in range(3)
+    ]
+    other = states.Problem("x", "Tensor", "its hooks are not saved", fatal=False)
+    trial.writer._warn([*found, other])
+    trial.writer._warn([*found, other])
+    assert trial.said == [
+        f"WARNING: rows[0] (Tensor): {graph}. The same holds for 2 more.",
+        "WARNING: x (Tensor): its hooks are not saved.",
+    ]
