@@ -7,8 +7,8 @@ x [N, K], weight [M, K], gradient g [N, M]. One line per product: GFLOP/s of PyT
 own (`mkl`) and of each way of oneDNN, and the ratio of the best of them to MKL. Then
 `layer`: milliseconds of forward and backward of `nn.pytorch.Linear` and of
 `torch.nn.Linear`. With a speech workload: a step of it with each route of
-`nn.pytorch_cpu` that was measured somewhere, and with none. All ways take turns, and the
-least time of each counts, since other work only adds. Seconds are CPU time with one
+`nn.pytorch_cpu` that was measured somewhere, and with none. All ways take turns, and
+the least time of each counts, since other work only adds. Seconds are CPU time with one
 thread, else wall time.
 """
 
@@ -122,6 +122,24 @@ def layers(rows: int, inputs: int, outputs: int) -> Tasks:
         "ours": functools.partial(task, ours),
         "plain": functools.partial(task, plain),
     }
+
+
+def steps(name: str) -> Tasks:
+    """Returns a step of a speech workload by each route; batch 2 of 10 s."""
+    backend = base.make("pytorch")
+    folders = Folders(registry.ROOT / "no data needed")
+    workload = Workload(registry.get(name), backend, folders)
+    batch = workload.place(speech_step.random_batch(2, 10.0))
+    step = speech_step.torch_step(workload, batch)
+
+    def task(route: pytorch_cpu.Route) -> None:
+        with mock.patch.object(pytorch_cpu, "route", lambda: route):
+            step()
+
+    routes = {"mkl": pytorch_cpu.Route()}
+    for family, route in pytorch_cpu.MEASURED.items():
+        routes[f"as_on_family_{family}"] = route
+    return {key: functools.partial(task, route) for key, route in routes.items()}
 
 
 def least_seconds(tasks: Tasks, options: argparse.Namespace) -> dict[str, float]:
