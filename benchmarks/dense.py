@@ -1,28 +1,35 @@
 """Dense layers in PyTorch: MKL's products beside oneDNN's, shape by shape; JSON lines.
 
     python -m benchmarks.dense [--threads 1] [--rounds 9] [--shape 500,512,2048]
+    python -m benchmarks.dense --workload librispeech_conformer
 
-x [N, K], weight [M, K], gradient g [N, M]. One line per product: GFLOP/s of `F.linear`
-(`mkl`) and of each way of oneDNN, and the ratio of the best of them to MKL. Then
+x [N, K], weight [M, K], gradient g [N, M]. One line per product: GFLOP/s of PyTorch's
+own (`mkl`) and of each way of oneDNN, and the ratio of the best of them to MKL. Then
 `layer`: milliseconds of forward and backward of `nn.pytorch.Linear` and of
-`torch.nn.Linear`, and which products the layer gave to oneDNN. All ways take turns.
-Seconds are of this thread's CPU time with one thread, else wall time.
+`torch.nn.Linear`. With a speech workload: a step of it with each route of
+`nn.pytorch_cpu` that was measured somewhere, and with none. All ways take turns, and
+the least time of each counts, since other work only adds. Seconds are CPU time with one
+thread, else wall time.
 """
 
 import argparse
 import functools
 import json
-import statistics
 import time
 from collections.abc import Callable
 from typing import Any
+from unittest import mock
 
 import torch
 import torch.nn.functional as F
 
-from algorithmic_efficiency.backends import tuning_cpu
+from algorithmic_efficiency import registry
+from algorithmic_efficiency.backends import base, tuning_cpu
+from algorithmic_efficiency.data import Folders
 from algorithmic_efficiency.nn import pytorch_cpu
 from algorithmic_efficiency.nn.pytorch import Linear
+from algorithmic_efficiency.workload import Workload
+from benchmarks import speech_step
 
 Tasks = dict[str, Callable[[], object]]
 SHAPES = (  # rows, inputs, outputs
@@ -51,21 +58,26 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--shape", action="append", help="N,K,M; may be repeated")
+    speech = [n for n in registry.definitions() if n.startswith("librispeech")]
+    parser.add_argument("--workload", choices=speech)
     options = parser.parse_args()
     tuning_cpu.keep_freed_memory()
     torch.set_num_threads(options.threads)
+    if options.workload:
+        show("step", (), **least_seconds(steps(options.workload), options))
+        return
     asked = [tuple(map(int, text.split(","))) for text in options.shape or ()]
     for shape in asked or SHAPES:
         for name, tasks in products(*shape).items():
-            show_product(name, shape, median_seconds(tasks, options))
-        seconds = median_seconds(layers(*shape), options)
+            show_product(name, shape, least_seconds(tasks, options))
+        seconds = least_seconds(layers(*shape), options)
         show(
             "layer",
             shape,
             ours_ms=1e3 * seconds["ours"],
             plain_ms=1e3 * seconds["plain"],
             ratio=seconds["ours"] / seconds["plain"],
-            onednn=pytorch_cpu.plan(*shape),
+            route=pytorch_cpu.describe(),
         )
 
 
@@ -112,9 +124,27 @@ def layers(rows: int, inputs: int, outputs: int) -> Tasks:
     }
 
 
-def median_seconds(tasks: Tasks, options: argparse.Namespace) -> dict[str, float]:
-    """Returns the median seconds of a call of each task, the tasks in turns."""
-    clock = time.thread_time if options.threads == 1 else time.perf_counter
+def steps(name: str) -> Tasks:
+    """Returns a step of a speech workload by each route; batch 2 of 10 s."""
+    backend = base.make("pytorch")
+    folders = Folders(registry.ROOT / "no data needed")
+    workload = Workload(registry.get(name), backend, folders)
+    batch = workload.place(speech_step.random_batch(2, 10.0))
+    step = speech_step.torch_step(workload, batch)
+
+    def task(route: pytorch_cpu.Route) -> None:
+        with mock.patch.object(pytorch_cpu, "route", lambda: route):
+            step()
+
+    routes = {"mkl": pytorch_cpu.Route()}
+    for family, route in pytorch_cpu.MEASURED.items():
+        routes[f"as_on_family_{family}"] = route
+    return {key: functools.partial(task, route) for key, route in routes.items()}
+
+
+def least_seconds(tasks: Tasks, options: argparse.Namespace) -> dict[str, float]:
+    """Returns the least seconds of a call of each task, the tasks in turns."""
+    clock = time.process_time if options.threads == 1 else time.perf_counter
     seconds: dict[str, list[float]] = {name: [] for name in tasks}
     for number in range(options.rounds + 1):
         for name, task in tasks.items():
@@ -124,7 +154,7 @@ def median_seconds(tasks: Tasks, options: argparse.Namespace) -> dict[str, float
                 calls += 1
             if number:  # the first round warms up
                 seconds[name].append((clock() - start) / calls)
-    return {name: statistics.median(row) for name, row in seconds.items()}
+    return {name: min(row) for name, row in seconds.items()}
 
 
 def show_product(name: str, shape: tuple[int, ...], seconds: dict[str, float]) -> None:

@@ -34,14 +34,14 @@ class Route:
 
 _MKL = Route()
 # Family of AMD's processors with AVX-512 (25: Zen 4, 26: Zen 5) -> their route.
-_MEASURED = {25: Route(2**25, inputs=1024), 26: Route(2**23, inputs=1)}
+MEASURED = {25: Route(2**25, inputs=1024), 26: Route(2**23, inputs=1)}
 
 
 def choose(cpu: processor.Processor) -> Route:
     """Returns the route of a processor; one that was not measured keeps MKL."""
     if cpu.vendor != "AuthenticAMD" or "avx512f" not in cpu.flags:
         return _MKL
-    return _MEASURED.get(cpu.family, _MKL)
+    return MEASURED.get(cpu.family, _MKL)
 
 
 @functools.cache
