@@ -219,6 +219,8 @@ def test_mini_twins_share_their_changes_and_have_rows_of_their_own():
             "name",
             "base",
             "scale",
+            "num_parameters",
+            *(f"editions.{edition}" for edition in original.editions),
             "step_hint",
             "model.num_classes",
             "validation_target_value",

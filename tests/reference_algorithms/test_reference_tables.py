@@ -18,8 +18,6 @@ from reference_algorithms._common import batch_sizes, schedules
         ("imagenet_resnet_mini", 128),
         ("librispeech_deepspeech", 256),
         ("librispeech_deepspeech_tanh_mini", 32),
-        ("criteo1tb", 262_144),
-        ("wmt", 128),
         ("mnist", 16),
     ],
 )
@@ -27,10 +25,9 @@ def test_batch_sizes_are_those_published(workload, size):
     assert batch_sizes.get_batch_size(workload) == size
 
 
-@pytest.mark.parametrize("workload", ["imagenet_resnet_large_bn_init", "nonsense"])
-def test_unknown_workload_is_a_value_error_so_that_the_base_name_is_tried(workload):
-    with pytest.raises(ValueError, match=workload):
-        batch_sizes.get_batch_size(workload)
+def test_unknown_workload_is_a_value_error():
+    with pytest.raises(ValueError, match="nonsense"):
+        batch_sizes.get_batch_size("nonsense")
 
 
 def test_cosine_schedule():
