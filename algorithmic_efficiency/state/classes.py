@@ -174,8 +174,14 @@ def walkable(cls: Any, base: Any = object) -> bool:
 
 
 def attributes(value: Any) -> dict[str, Any]:
-    """Returns an object's attributes, those in slots included."""
+    """Returns an object's attributes, those in slots included.
+
+    An object that carries a `__getstate__` of its own, as a batch norm does while a
+    block holds it, says so what its copies are made from.
+    """
     found = dict(getattr(value, "__dict__", {}))
+    if callable(own := found.get("__getstate__")):  # it is lent out: see batch_norm
+        found = dict(own())
     for name, slot in _slots(type(value)):
         try:
             found[name] = slot.__get__(value)

@@ -1,5 +1,6 @@
 """PyTorch: a run that is stopped in the middle goes on bit for bit."""
 
+import contextlib
 import copy
 import os
 import pickle
@@ -14,6 +15,7 @@ from torch.optim.swa_utils import AveragedModel
 from algorithmic_efficiency import state as states
 from algorithmic_efficiency.backends.pytorch import PyTorchBackend
 from algorithmic_efficiency.errors import StorageError
+from algorithmic_efficiency.nn.batch_norm.pytorch import BatchNorm, batch_norm_mode
 from algorithmic_efficiency.runner import checkpoint
 from algorithmic_efficiency.state import file
 
@@ -361,3 +363,25 @@ def test_no_code_runs_from_a_file(tmp_path, monkeypatch, form):
     with pytest.raises(StorageError):
         checkpoint.newest_whole(tmp_path, None, state, origin)
     assert not (tmp_path / "evil").exists()
+
+
+def test_a_layer_that_a_block_holds_is_saved_as_it_was_before():
+    """A signal may come while a forward pass holds the layers of a model."""
+
+    def start():
+        return {"net": nn.Sequential(BatchNorm(4))}
+
+    held = contextlib.ExitStack()
+
+    def interrupted(state):
+        state["net"][0].running_mean += 1
+        block = batch_norm_mode(state["net"], update=False, use_running_average=False)
+        held.enter_context(block)
+
+    trip = Trip(KINDS, start)
+    trip.save(interrupted)
+    layer = trip.load()["optimizer_state"]["net"][0]
+    held.close()
+    assert trip.problems == []
+    assert layer.running_mean.eq(1).all()
+    assert vars(layer).keys() == vars(start()["net"][0]).keys()
