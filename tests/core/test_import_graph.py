@@ -4,15 +4,10 @@ import ast
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-import pytest
 
 from algorithmic_efficiency import registry
 
 PACKAGE = "algorithmic_efficiency"
-# Modules of which imports inside functions are not counted, and why.
-LATE = {
-    f"{PACKAGE}.spec": "submissions write spec.Workload, whose class needs spec",
-}
 # Floors from the ground up: a module imports from its own floor and those below. A
 # floor holds modules and all that lies in a folder of that name; what is on none, as
 # `errors` and `text`, is checked for rings only.
@@ -44,24 +39,20 @@ def is_typing(node: ast.AST) -> bool:
     return name == "TYPE_CHECKING"
 
 
-def statements(
-    nodes: Iterable[ast.AST], *, late: bool
-) -> Iterator[ast.Import | ast.ImportFrom]:
-    """Yields the imports in these nodes; without `late`, none of those in functions."""
+def statements(nodes: Iterable[ast.AST]) -> Iterator[ast.Import | ast.ImportFrom]:
+    """Yields the imports in these nodes, those in functions too."""
     for node in nodes:
         if isinstance(node, ast.Import | ast.ImportFrom):
             yield node
-        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and not late:
-            continue
         else:
             inside = node.orelse if is_typing(node) else ast.iter_child_nodes(node)
-            yield from statements(inside, late=late)
+            yield from statements(inside)
 
 
 def targets(name: str, tree: ast.Module, known: Mapping[str, Path]) -> set[str]:
     """Returns the modules of the package that a module imports."""
     found = set()
-    for node in statements(tree.body, late=name not in LATE):
+    for node in statements(tree.body):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         else:
@@ -133,18 +124,10 @@ def test_every_name_of_a_floor_is_there() -> None:
     assert {room for rooms in FLOORS for room in rooms} <= rooms
 
 
-@pytest.mark.parametrize("name", LATE)
-def test_a_module_that_may_import_late_does(name: str) -> None:
-    known = modules(registry.ROOT)
-    tree = ast.parse(known[name].read_text())
-    counted = {id(node) for node in statements(tree.body, late=False)}
-    assert any(id(node) not in counted for node in statements(tree.body, late=True))
-
-
 def test_rings_and_climbs_are_found(tmp_path: Path) -> None:
     files = {
         "__init__": "",
-        "spec": "def f():\n    from algorithmic_efficiency.workload import W\n",
+        "spec": "",
         "data/__init__": "from algorithmic_efficiency.data import read\n",
         "data/read": "if 1:\n    import algorithmic_efficiency.losses\n",
         "losses": "def f():\n    from algorithmic_efficiency import spec, workload\n",

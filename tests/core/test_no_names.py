@@ -10,9 +10,8 @@ DATA_SETS = "imagenet librispeech cifar mnist criteo fastmri ogbg wmt fineweb"
 
 
 def words() -> set[str]:
-    """Returns names of workloads, of their shared rooms and of data sets."""
-    rooms = {path.name for path in (registry.ROOT / "workloads").iterdir()}
-    rooms = {room.strip("_") for room in rooms if not room.startswith("__")}
+    """Returns names of workloads and of data sets."""
+    rooms = {path.name for path in (registry.ROOT / "workloads").glob("[!_]*")}
     return rooms | set(registry.definitions()) | set(DATA_SETS.split())
 
 

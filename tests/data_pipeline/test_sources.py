@@ -18,6 +18,10 @@ from workloads.imagenet_resnet.workload import WORKLOADS
 
 
 @pytest.fixture
+
+V2 = "imagenet_v2_data_dir"
+
+
 def folders(tmp_path):
     write_tree(tmp_path / "train", {"n02": 8, "n01": 10, "n03": 12})
     write_tree(tmp_path / "val", {"n01": 1, "n02": 2, "n03": 3})
@@ -81,13 +85,13 @@ def test_imagenet_v2_may_lie_elsewhere(folders, tmp_path):
     assert text == f"no test images of ImageNet in {tmp_path}, {tmp_path}/imagenet"
     with pytest.raises(DataError, match="There are no test images of ImageNet in"):
         open_(folders, "test")
-    other = Folders(tmp_path, tmp_path / "elsewhere")
+    other = Folders(tmp_path, ((V2, tmp_path / "elsewhere"),))
     assert missing(DEFINITION, other) is None
     assert len(open_(other, "test").examples) == 6
 
 
 def test_missing_names_every_split_and_folder(tmp_path):
-    folders = Folders(tmp_path, tmp_path / "v2")
+    folders = Folders(tmp_path, ((V2, tmp_path / "v2"),))
     text = missing(DEFINITION, folders)
     assert text is not None and "train, validation, test" in text
     assert f"{tmp_path}/v2, {tmp_path}, {tmp_path}/imagenet" in text
@@ -164,7 +168,7 @@ def prepare(folder, name, splits, file_format="array_record", naming="file_name"
 def test_data_prepared_by_tensorflow_datasets(tmp_path):
     prepare(tmp_path, "imagenet2012", {"train": 30, "validation": 6})
     prepare(tmp_path / "v2", "imagenet_v2/matched-frequency", {"test": 6})
-    folders = Folders(tmp_path, tmp_path / "v2")
+    folders = Folders(tmp_path, ((V2, tmp_path / "v2"),))
     assert missing(DEFINITION, folders) is None
     for split, count in (("train", 30), ("validation", 6), ("test", 6)):
         dataset = open_(folders, split)

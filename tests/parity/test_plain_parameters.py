@@ -52,6 +52,6 @@ def test_images_of_either_format_give_the_same(format_: Any) -> None:
     module, _ = module_and_loss("imagenet_resnet_mini")
     images = torch.randn(2, 3, 48, 48, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        logits = module.eval()(images.contiguous(memory_format=format_))
+        logits = module.eval()({"inputs": images.contiguous(memory_format=format_)})
         expected = module({"inputs": images})
     torch.testing.assert_close(logits, expected, rtol=1e-4, atol=1e-5)

@@ -128,6 +128,6 @@ def test_a_public_style_runs(path: Path, name: str, folders: Folders) -> None:
     counters = {int(v) for n, v in end.items() if n.endswith("num_batches_tracked")}
     assert counters in ({STEPS}, set())  # frozen passes are not counted
     moved = [n for n in end if not np.array_equal(end[n], start[n])]
-    assert len(moved) > len(end) / 2
+    assert len(moved) >= len(end) / 2
     _, _, lost = states.encode(trainer.state, trainer.origin)
     assert lost == []  # so a resume is possible

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from algorithmic_efficiency.nn.pytorch import ACTIVATIONS, Dense
+from algorithmic_efficiency.nn.pytorch import ACTIVATIONS, Dense, with_plain_gradient
 from workloads.imagenet_vit.positions import positions
 
 LAYER_NORM_EPSILON = 1e-6
@@ -83,6 +83,11 @@ class PatchConv(nn.Conv2d):
         """Fills weights and bias with zeros instead of drawing them."""
         for parameter in self.parameters():
             nn.init.zeros_(parameter)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Returns [B, width, H / patch, W / patch]."""
+        weight = with_plain_gradient(self.weight)
+        return F.conv2d(x, weight, self.bias, self.stride)
 
 
 class PreBlock(nn.Module):
