@@ -4,7 +4,6 @@ import ast
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-
 from algorithmic_efficiency import registry
 
 PACKAGE = "algorithmic_efficiency"

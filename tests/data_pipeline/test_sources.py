@@ -16,12 +16,10 @@ from workloads._imagenet.data import missing
 from workloads._images.prepared import PreparedExamples
 from workloads.imagenet_resnet.workload import WORKLOADS
 
-
-@pytest.fixture
-
 V2 = "imagenet_v2_data_dir"
 
 
+@pytest.fixture
 def folders(tmp_path):
     write_tree(tmp_path / "train", {"n02": 8, "n01": 10, "n03": 12})
     write_tree(tmp_path / "val", {"n01": 1, "n02": 2, "n03": 3})
