@@ -144,7 +144,7 @@ class Definition:
         return self.rules + RULES
 
     def in_edition(self, edition: str) -> "Definition":
-        """Returns the workload with the constants of 'EDITIONS' member `edition`."""
+        """Returns the workload with the constants of an edition, one of `EDITIONS`."""
         return dataclasses.replace(self, **self.editions.get(edition, {}))
 
 
